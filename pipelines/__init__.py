@@ -1,0 +1,1 @@
+"""What runs: the command line, one module a command."""

@@ -1,0 +1,1 @@
+"""Room for recommendations: TF Transform, TFRS retrieval and ranking, serving."""

@@ -1,0 +1,27 @@
+"""Packaging. Beam stages this distribution to its workers, where requirements.txt is absent: no install_requires."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="customer360-beam",
+    version="0.1.0",
+    description="A retail Customer 360 and personalization engine on Apache Beam",
+    python_requires=">=3.11,<3.12",
+    packages=find_packages(include=["pipelines*", "transforms*", "recsys*"]),
+    install_requires=[],
+    extras_require={
+        "batch": [
+            "apache-beam[azure]>=2.77,<2.78",
+            "pyarrow>=25,<26",
+            "deltalake>=1.6,<1.7",
+            "polars>=2.1,<3",
+            "numpy>=2.4,<3",
+            "phonenumbers>=9,<10",
+            "typer>=0.29",
+            "rich>=15",
+            "matplotlib>=3.11",
+        ],
+        "test": ["pytest>=9", "hypothesis>=6", "pytest-xdist>=3.8", "ruff", "mypy", "duckdb>=2"],
+    },
+    entry_points={"console_scripts": ["c360=pipelines.__main__:main"]},
+)

@@ -1,0 +1,1 @@
+"""What the data means: contracts, kernels and the Beam transforms that wire them."""

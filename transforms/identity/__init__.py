@@ -1,0 +1,1 @@
+"""Room for identity resolution: standardise, block, score, cluster, survive."""

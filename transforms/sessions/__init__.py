@@ -1,0 +1,1 @@
+"""Room for event-time sessions: cut and summarise."""
