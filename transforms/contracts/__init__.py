@@ -1,0 +1,64 @@
+"""The source tables of the retailer, declared once.
+
+Another table is one `Contract` in a domain file and its name in `CONTRACTS`; reading, checking, generating, bronze,
+silver, the docs and the tests follow from it.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from transforms.contracts import campaigns, commerce, crm, digital, external, service
+from transforms.contracts.schema import (
+    Arrival,
+    Column,
+    Contract,
+    ForeignKey,
+    Partition,
+    Rule,
+    Type,
+)
+from transforms.errors import UserError
+
+# Parents stand before children.
+CONTRACTS: Mapping[str, Contract] = MappingProxyType(
+    {
+        contract.name: contract
+        for contract in (
+            campaigns.CAMPAIGNS,
+            commerce.CUSTOMERS,
+            commerce.TRANSACTIONS,
+            commerce.ITEMS,
+            digital.SESSION_DATA,
+            digital.BEHAVIORAL_EVENTS,
+            crm.ENGAGEMENT_EVENTS,
+            crm.PREFERENCE_DATA,
+            service.TICKETS,
+            service.INTERACTIONS,
+            external.PROFILES,
+            external.SENTIMENT,
+        )
+    }
+)
+
+
+def contract(name: str) -> Contract:
+    """The contract of a table by its full name, its folder name ("transactions") or its path, in any case."""
+    wanted = name.strip().strip("/").lower()
+    for table in CONTRACTS.values():
+        if wanted in (table.name.lower(), table.path, table.path.rsplit("/", 1)[-1]):
+            return table
+    known = ", ".join(sorted(c.path.rsplit("/", 1)[-1] for c in CONTRACTS.values()))
+    raise UserError(f"no table named {name!r}", remedy=f"the tables are {known}")
+
+
+__all__ = [
+    "CONTRACTS",
+    "Arrival",
+    "Column",
+    "Contract",
+    "ForeignKey",
+    "Partition",
+    "Rule",
+    "Type",
+    "contract",
+]

@@ -1,0 +1,86 @@
+"""Messages sent to customers, their answers, and what customers prefer."""
+
+from transforms.contracts.schema import (
+    DATE,
+    INTEGER,
+    TEXT,
+    TIMESTAMP,
+    Arrival,
+    Column,
+    Contract,
+    ForeignKey,
+    Partition,
+    Rule,
+    decimal,
+    varchar,
+)
+
+ENGAGEMENT_EVENTS = Contract(
+    name="CUSTOMER_ENGAGEMENT_EVENTS",
+    system="Marketing_Automation",
+    path="customer360/engagement",
+    arrival=Arrival.STREAM,
+    key=("ENGAGEMENT_ID",),
+    foreign_keys=(ForeignKey("CUSTOMER_ID", "CUSTOMERS"), ForeignKey("CAMPAIGN_ID", "MARKETING_CAMPAIGNS")),
+    event_time="ENGAGEMENT_DATE",
+    partition=Partition("ENGAGEMENT_DATE", "month"),
+    columns=(
+        Column("ENGAGEMENT_ID", varchar(30), nullable=False, standard="code"),
+        Column("CUSTOMER_ID", varchar(20), standard="code"),
+        Column("ENGAGEMENT_TYPE", varchar(30), allowed=("EMAIL", "SMS", "PUSH", "SOCIAL", "IN_APP"), standard="code"),
+        Column("ENGAGEMENT_DATE", TIMESTAMP, nullable=False),
+        Column("CAMPAIGN_ID", varchar(20), standard="code"),
+        Column("CAMPAIGN_NAME", varchar(100), standard="text"),
+        Column("MESSAGE_SUBJECT", varchar(200), personal=True, standard="text"),
+        Column("MESSAGE_CONTENT", TEXT, personal=True),
+        Column(
+            "ENGAGEMENT_ACTION",
+            varchar(30),
+            nullable=False,
+            allowed=("SENT", "DELIVERED", "OPENED", "CLICKED", "UNSUBSCRIBED"),
+            standard="code",
+        ),
+        Column("ENGAGEMENT_STATUS", varchar(20), allowed=("SUCCESS", "FAILED", "BOUNCED"), standard="code"),
+        Column("DEVICE_TYPE", varchar(20), standard="code"),
+        Column("LOCATION_COUNTRY", varchar(3), standard="country"),
+        Column("TIME_TO_OPEN", INTEGER, low=0, doc="minutes"),
+        Column("TIME_TO_CLICK", INTEGER, low=0, doc="minutes"),
+        Column("CONVERSION_RESULT", varchar(50), standard="code"),
+    ),
+    rules=(
+        Rule(
+            "click_before_open",
+            "TIME_TO_CLICK < TIME_TO_OPEN",
+            "a message is opened before it is clicked",
+            ("TIME_TO_OPEN", "TIME_TO_CLICK"),
+        ),
+    ),
+    outliers=("TIME_TO_OPEN",),
+    doc="One row a step of a message: sent, delivered, opened, clicked, unsubscribed.",
+)
+
+PREFERENCE_DATA = Contract(
+    name="CUSTOMER_PREFERENCE_DATA",
+    system="Marketing_Automation",
+    path="customer360/preferences",
+    arrival=Arrival.STREAM,
+    key=("PREFERENCE_ID",),
+    foreign_keys=(ForeignKey("CUSTOMER_ID", "CUSTOMERS"),),
+    event_time="PREFERENCE_DATE",
+    columns=(
+        Column("PREFERENCE_ID", varchar(30), nullable=False, standard="code"),
+        Column("CUSTOMER_ID", varchar(20), standard="code"),
+        Column(
+            "PREFERENCE_TYPE",
+            varchar(30),
+            allowed=("COMMUNICATION", "PRODUCT", "BRAND", "CATEGORY"),
+            standard="code",
+        ),
+        Column("PREFERENCE_VALUE", varchar(100), personal=True, standard="text"),
+        Column("PREFERENCE_STRENGTH", decimal(3, 2), low=0, high=1),
+        Column("PREFERENCE_SOURCE", varchar(30), allowed=("EXPLICIT", "IMPLICIT", "INFERRED"), standard="code"),
+        Column("PREFERENCE_DATE", DATE),
+        Column("PREFERENCE_STATUS", varchar(20), allowed=("ACTIVE", "INACTIVE", "OVERRIDDEN"), standard="code"),
+    ),
+    doc="One row a stated or inferred preference.",
+)

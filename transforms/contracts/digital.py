@@ -1,0 +1,91 @@
+"""What visitors do on the web site and in the app."""
+
+from transforms.contracts.schema import (
+    BOOLEAN,
+    INTEGER,
+    TIMESTAMP,
+    Arrival,
+    Column,
+    Contract,
+    ForeignKey,
+    Partition,
+    Rule,
+    decimal,
+    varchar,
+)
+
+_DEVICES = ("DESKTOP", "MOBILE", "TABLET")
+
+BEHAVIORAL_EVENTS = Contract(
+    name="CUSTOMER_BEHAVIORAL_EVENTS",
+    system="Digital_Analytics",
+    path="customer360/behavioral",
+    arrival=Arrival.STREAM,
+    key=("EVENT_ID",),
+    foreign_keys=(ForeignKey("CUSTOMER_ID", "CUSTOMERS"),),
+    event_time="EVENT_DATE",
+    partition=Partition("EVENT_DATE", "month"),
+    columns=(
+        Column("EVENT_ID", varchar(30), nullable=False, standard="code"),
+        Column("CUSTOMER_ID", varchar(20), standard="code", doc="null for anonymous"),
+        Column("SESSION_ID", varchar(30), standard="code"),
+        Column(
+            "EVENT_TYPE",
+            varchar(50),
+            nullable=False,
+            allowed=("PAGE_VIEW", "CLICK", "SCROLL", "SEARCH", "CART_ADD"),
+            standard="code",
+        ),
+        Column("EVENT_DATE", TIMESTAMP, nullable=False),
+        Column("PAGE_URL", varchar(200)),
+        Column("PAGE_TITLE", varchar(100), standard="text"),
+        Column("PRODUCT_ID", varchar(20), standard="code"),
+        Column("CATEGORY_VIEWED", varchar(50), standard="text"),
+        Column("SEARCH_QUERY", varchar(100), personal=True, standard="text"),
+        Column("TIME_ON_PAGE", INTEGER, low=0, high=86_400, doc="seconds"),
+        Column("SCROLL_DEPTH", decimal(3, 2), low=0, high=1, doc="share of the page, 0 to 1"),
+        Column("DEVICE_TYPE", varchar(20), allowed=_DEVICES, standard="code"),
+        Column("BROWSER", varchar(30), standard="text"),
+        Column("OPERATING_SYSTEM", varchar(30), standard="text"),
+        Column("LOCATION_COUNTRY", varchar(3), standard="country"),
+        Column("LOCATION_CITY", varchar(50), personal=True, standard="city"),
+        Column("REFERRER_URL", varchar(200)),
+    ),
+    outliers=("TIME_ON_PAGE",),
+    doc="One row an interaction with a page.",
+)
+
+SESSION_DATA = Contract(
+    name="CUSTOMER_SESSION_DATA",
+    system="Digital_Analytics",
+    path="customer360/sessions",
+    arrival=Arrival.STREAM,
+    key=("SESSION_ID",),
+    foreign_keys=(ForeignKey("CUSTOMER_ID", "CUSTOMERS"), ForeignKey("CAMPAIGN_ID", "MARKETING_CAMPAIGNS")),
+    event_time="SESSION_START",
+    partition=Partition("SESSION_START", "month"),
+    columns=(
+        Column("SESSION_ID", varchar(30), nullable=False, standard="code"),
+        Column("CUSTOMER_ID", varchar(20), standard="code", doc="null for anonymous"),
+        Column("SESSION_START", TIMESTAMP, nullable=False),
+        Column("SESSION_END", TIMESTAMP),
+        Column("SESSION_DURATION", INTEGER, low=0, high=86_400, doc="seconds"),
+        Column("PAGE_VIEWS", INTEGER, low=0),
+        Column("BOUNCE_RATE", decimal(3, 2), low=0, high=1),
+        Column("CONVERSION_EVENT", BOOLEAN),
+        Column("CONVERSION_VALUE", decimal(10, 2), low=0),
+        Column("TRAFFIC_SOURCE", varchar(50), standard="code"),
+        Column("CAMPAIGN_ID", varchar(20), standard="code"),
+    ),
+    rules=(
+        Rule(
+            "session_ends_before_start",
+            "SESSION_END < SESSION_START",
+            "a session ends after it starts",
+            ("SESSION_START", "SESSION_END"),
+            action="reject",
+        ),
+    ),
+    outliers=("SESSION_DURATION", "PAGE_VIEWS"),
+    doc="One row a session as the tracker cut it.",
+)

@@ -1,0 +1,90 @@
+"""What third parties know and say about customers."""
+
+from transforms.contracts.schema import (
+    DATE,
+    INTEGER,
+    TEXT,
+    TIMESTAMP,
+    Arrival,
+    Column,
+    Contract,
+    ForeignKey,
+    Partition,
+    Rule,
+    decimal,
+    varchar,
+)
+
+_SHARE = decimal(3, 2)
+
+PROFILES = Contract(
+    name="EXTERNAL_CUSTOMER_PROFILES",
+    system="Third_Party",
+    path="customer360/external/profiles",
+    arrival=Arrival.BATCH,
+    key=("PROFILE_ID",),
+    foreign_keys=(ForeignKey("CUSTOMER_ID", "CUSTOMERS"),),
+    event_time="PROFILE_DATE",
+    version=("LAST_UPDATED", "PROFILE_DATE"),
+    columns=(
+        Column("PROFILE_ID", varchar(30), nullable=False, standard="code"),
+        Column("CUSTOMER_ID", varchar(20), standard="code"),
+        Column("DATA_SOURCE", varchar(30), allowed=("FACEBOOK", "TWITTER", "LINKEDIN", "ENRICHMENT"), standard="code"),
+        Column("PROFILE_TYPE", varchar(20), allowed=("SOCIAL", "DEMOGRAPHIC", "PSYCHOGRAPHIC"), standard="code"),
+        Column("PROFILE_DATE", DATE),
+        Column(
+            "AGE_RANGE",
+            varchar(10),
+            allowed=("18-24", "25-34", "35-44", "45-54", "55+"),
+            personal=True,
+            standard="code",
+        ),
+        Column("GENDER", varchar(10), personal=True, standard="code"),
+        Column("EDUCATION_LEVEL", varchar(30), personal=True, standard="text"),
+        Column("OCCUPATION", varchar(50), personal=True, standard="text"),
+        Column("INCOME_RANGE", varchar(20), personal=True, standard="text"),
+        Column("INTERESTS", varchar(500), personal=True, doc="JSON array"),
+        Column("LIFESTYLE_FACTORS", varchar(500), personal=True, doc="JSON array"),
+        Column("SOCIAL_MEDIA_ACTIVITY", varchar(20), allowed=("HIGH", "MEDIUM", "LOW"), standard="code"),
+        Column("INFLUENCE_SCORE", _SHARE, low=0, high=1),
+        Column("DATA_QUALITY_SCORE", _SHARE, low=0, high=1),
+        Column("LAST_UPDATED", TIMESTAMP),
+    ),
+    doc="One row a profile that a third party keeps about a customer.",
+)
+
+SENTIMENT = Contract(
+    name="EXTERNAL_CUSTOMER_SENTIMENT",
+    system="Third_Party",
+    path="customer360/external/sentiment",
+    arrival=Arrival.BATCH,
+    key=("SENTIMENT_ID",),
+    foreign_keys=(ForeignKey("CUSTOMER_ID", "CUSTOMERS"),),
+    event_time="SENTIMENT_DATE",
+    partition=Partition("SENTIMENT_DATE", "month"),
+    columns=(
+        Column("SENTIMENT_ID", varchar(30), nullable=False, standard="code"),
+        Column("CUSTOMER_ID", varchar(20), standard="code"),
+        Column("DATA_SOURCE", varchar(30), standard="code"),
+        Column("SENTIMENT_DATE", DATE, nullable=False),
+        Column("SENTIMENT_TYPE", varchar(30), allowed=("BRAND", "PRODUCT", "SERVICE", "COMPETITOR"), standard="code"),
+        Column("SENTIMENT_SCORE", _SHARE, low=-1, high=1),
+        Column("SENTIMENT_MAGNITUDE", _SHARE, low=0, high=1),
+        Column("MENTION_COUNT", INTEGER, low=0),
+        Column("POSITIVE_MENTIONS", INTEGER, low=0),
+        Column("NEGATIVE_MENTIONS", INTEGER, low=0),
+        Column("NEUTRAL_MENTIONS", INTEGER, low=0),
+        Column("KEYWORDS", varchar(500), personal=True, doc="JSON array"),
+        Column("CONTEXT", TEXT, personal=True),
+    ),
+    rules=(
+        Rule(
+            "mentions_do_not_add_up",
+            "MENTION_COUNT <> POSITIVE_MENTIONS + NEGATIVE_MENTIONS + NEUTRAL_MENTIONS",
+            "MENTION_COUNT = POSITIVE_MENTIONS + NEGATIVE_MENTIONS + NEUTRAL_MENTIONS",
+            ("MENTION_COUNT", "POSITIVE_MENTIONS", "NEGATIVE_MENTIONS", "NEUTRAL_MENTIONS"),
+        ),
+    ),
+    outliers=("MENTION_COUNT",),
+    doc="One row a day's sentiment about one subject.",
+)

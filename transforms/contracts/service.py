@@ -1,0 +1,93 @@
+"""Support: tickets, and each contact about them."""
+
+from transforms.contracts.schema import (
+    BOOLEAN,
+    INTEGER,
+    TEXT,
+    TIMESTAMP,
+    Arrival,
+    Column,
+    Contract,
+    ForeignKey,
+    Partition,
+    Rule,
+    decimal,
+    varchar,
+)
+
+_PRIORITIES = ("LOW", "MEDIUM", "HIGH", "URGENT")
+
+INTERACTIONS = Contract(
+    name="CUSTOMER_SERVICE_INTERACTIONS",
+    system="Support_Systems",
+    path="customer360/service",
+    arrival=Arrival.BATCH,
+    key=("INTERACTION_ID",),
+    foreign_keys=(ForeignKey("CUSTOMER_ID", "CUSTOMERS"), ForeignKey("TICKET_ID", "CUSTOMER_SERVICE_TICKETS")),
+    event_time="INTERACTION_DATE",
+    partition=Partition("INTERACTION_DATE", "month"),
+    columns=(
+        Column("INTERACTION_ID", varchar(30), nullable=False, standard="code"),
+        Column("CUSTOMER_ID", varchar(20), standard="code"),
+        Column("TICKET_ID", varchar(30), standard="code"),
+        Column(
+            "INTERACTION_TYPE",
+            varchar(30),
+            allowed=("EMAIL", "PHONE", "CHAT", "SOCIAL", "IN_PERSON"),
+            standard="code",
+        ),
+        Column("INTERACTION_DATE", TIMESTAMP, nullable=False),
+        Column("INTERACTION_CHANNEL", varchar(20), standard="code"),
+        Column("AGENT_ID", varchar(20), standard="code"),
+        Column("INTERACTION_SUBJECT", varchar(200), personal=True, standard="text"),
+        Column("INTERACTION_DESCRIPTION", TEXT, personal=True),
+        Column("INTERACTION_OUTCOME", varchar(50), standard="code"),
+        Column("RESOLUTION_TIME", INTEGER, low=0, doc="minutes"),
+        Column("SATISFACTION_SCORE", INTEGER, low=1, high=5),
+        Column("SENTIMENT_SCORE", decimal(3, 2), low=-1, high=1),
+        Column("PRIORITY_LEVEL", varchar(10), allowed=_PRIORITIES, standard="code"),
+        Column("CATEGORY", varchar(50), allowed=("BILLING", "TECHNICAL", "PRODUCT", "GENERAL"), standard="code"),
+        Column("SUBCATEGORY", varchar(50), standard="text"),
+        Column("FOLLOW_UP_REQUIRED", BOOLEAN),
+        Column("ESCALATION_LEVEL", INTEGER, low=0, high=10),
+    ),
+    outliers=("RESOLUTION_TIME",),
+    doc="One row a contact with support.",
+)
+
+TICKETS = Contract(
+    name="CUSTOMER_SERVICE_TICKETS",
+    system="Support_Systems",
+    path="customer360/tickets",
+    arrival=Arrival.BATCH,
+    key=("TICKET_ID",),
+    foreign_keys=(ForeignKey("CUSTOMER_ID", "CUSTOMERS"),),
+    event_time="CREATION_DATE",
+    version=("RESOLUTION_DATE", "CREATION_DATE"),
+    partition=Partition("CREATION_DATE", "month"),
+    columns=(
+        Column("TICKET_ID", varchar(30), nullable=False, standard="code"),
+        Column("CUSTOMER_ID", varchar(20), standard="code"),
+        Column("TICKET_STATUS", varchar(20), allowed=("OPEN", "IN_PROGRESS", "RESOLVED", "CLOSED"), standard="code"),
+        Column("TICKET_PRIORITY", varchar(10), allowed=_PRIORITIES, standard="code"),
+        Column("CREATION_DATE", TIMESTAMP, nullable=False),
+        Column("RESOLUTION_DATE", TIMESTAMP),
+        Column("FIRST_RESPONSE_TIME", INTEGER, low=0, doc="minutes"),
+        Column("TOTAL_RESOLUTION_TIME", INTEGER, low=0, doc="minutes"),
+        Column("ASSIGNED_AGENT_ID", varchar(20), standard="code"),
+        Column("TICKET_SOURCE", varchar(30), standard="code"),
+        Column("TICKET_CATEGORY", varchar(50), standard="code"),
+        Column("CUSTOMER_SATISFACTION", INTEGER, low=1, high=5),
+    ),
+    rules=(
+        Rule(
+            "resolved_before_created",
+            "RESOLUTION_DATE < CREATION_DATE",
+            "a ticket is resolved after it is created",
+            ("CREATION_DATE", "RESOLUTION_DATE"),
+            action="reject",
+        ),
+    ),
+    outliers=("TOTAL_RESOLUTION_TIME",),
+    doc="One row a ticket; a ticket that changed arrives again, the latest resolution wins.",
+)
