@@ -1,0 +1,178 @@
+"""Casts one column of source cells, text or typed, to the type its contract declares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+# Tried in this order, each on what the ones before could not read. A time without a zone is UTC.
+_TIMESTAMP_FORMATS = (
+    ("%Y-%m-%dT%H:%M:%S%.fZ", False),
+    ("%Y-%m-%d %H:%M:%S%.f", False),
+    ("%Y-%m-%dT%H:%M:%S%.f", False),
+    ("%Y-%m-%dT%H:%M:%S%.f%#z", True),
+    ("%Y-%m-%d %H:%M:%S%.f%#z", True),
+    ("%Y-%m-%dT%H:%M", False),
+    ("%Y-%m-%d %H:%M", False),
+)
+_TRUE = ("true", "t", "yes", "y", "1")
+_FALSE = ("false", "f", "no", "n", "0")
+
+
+@dataclass(frozen=True)
+class Cells:
+    """`values` in the wanted type, and `failed`: true where a cell held something that is not of that type."""
+
+    values: pl.Series
+    failed: pl.Series
+
+
+def cast_cells(cells: pl.Series, wanted: pa.DataType) -> Cells:
+    """Casts `cells`, or says which could not be cast; a failed cell is null in `values`.
+
+    Blank text is a missing value for every type but text. Decimals are rounded to the declared scale; a decimal
+    with more integer digits than declared fails. Timestamps become UTC; one without a zone is taken as UTC.
+    """
+    target = _polars_type(wanted)
+    if cells.dtype == target or cells.dtype == pl.Null:
+        return Cells(cells.cast(target), _none(cells))
+    if target == pl.String:
+        return Cells(_as_text(cells), _none(cells))
+    if cells.dtype != pl.String:
+        typed = _cast_typed(cells, target)
+        if typed is not None:
+            return Cells(typed, cells.is_not_null() & typed.is_null())
+        cells = _as_text(cells)
+    text = cells.str.strip_chars()
+    given = (text != "").fill_null(False)
+    if not given.all():
+        text = text.set(~given, None)
+    parsed = _parse(text, target)
+    return Cells(parsed, given & parsed.is_null())
+
+
+def _polars_type(wanted: pa.DataType) -> pl.DataType:
+    return pl.Series(pl.from_arrow(pa.array([], wanted))).dtype
+
+
+def _none(cells: pl.Series) -> pl.Series:
+    return pl.repeat(False, len(cells), dtype=pl.Boolean, eager=True)
+
+
+def _as_text(cells: pl.Series) -> pl.Series:
+    if cells.dtype == pl.String:
+        return cells
+    if cells.dtype.is_nested():
+        return pl.Series(cells.name, [None if v is None else _json(v) for v in cells.to_list()], dtype=pl.String)
+    if cells.dtype == pl.Binary:
+        return cells.cast(pl.String, strict=False)
+    if cells.dtype.is_float():
+        whole = cells.cast(pl.Int64, strict=False)  # identifiers read as floats: 13085.0 is customer 13085
+        same = (whole.cast(pl.Float64) == cells.cast(pl.Float64)).fill_null(False)
+        return cells.cast(pl.String).zip_with(~same, whole.cast(pl.String))
+    return cells.cast(pl.String)
+
+
+def _json(value: object) -> str:
+    import json
+
+    return json.dumps(value, default=str, ensure_ascii=False)
+
+
+def _cast_typed(cells: pl.Series, target: pl.DataType) -> pl.Series | None:
+    """Casts between typed columns, or None where the cells are better read as text."""
+    source = cells.dtype
+    if isinstance(target, pl.Datetime):
+        if isinstance(source, pl.Datetime):
+            utc = cells.dt.replace_time_zone("UTC") if source.time_zone is None else cells.dt.convert_time_zone("UTC")
+            return utc.cast(target)
+        return cells.cast(pl.Datetime("us")).dt.replace_time_zone("UTC") if source == pl.Date else None
+    if target == pl.Date:
+        return cells.dt.date() if isinstance(source, pl.Datetime) else None
+    if target == pl.Int64 and source.is_numeric():
+        whole = cells.cast(pl.Int64, strict=False)
+        exact = (whole.cast(pl.Float64) == cells.cast(pl.Float64)).fill_null(False)
+        return whole.set(~exact, None)
+    if isinstance(target, pl.Decimal) and source.is_numeric():
+        return cells.cast(target, strict=False)
+    if target == pl.Float64 and source.is_numeric():
+        return cells.cast(pl.Float64, strict=False)
+    return None
+
+
+def _parse(text: pl.Series, target: pl.DataType) -> pl.Series:
+    if target == pl.Int64:
+        return _parse_integers(text)
+    if target == pl.Date:
+        return _parse_dates(text)
+    if isinstance(target, pl.Datetime):
+        return _parse_timestamps(text)
+    if target == pl.Boolean:
+        lower = text.str.to_lowercase()
+        return lower.is_in(_TRUE).set(~lower.is_in(_TRUE + _FALSE).fill_null(False), None)
+    return text.cast(target, strict=False)
+
+
+def _parse_integers(text: pl.Series) -> pl.Series:
+    whole = text.cast(pl.Int64, strict=False)
+    rest = text.is_not_null() & whole.is_null()
+    if not rest.any():
+        return whole
+    number = text.filter(rest).cast(pl.Float64, strict=False)  # "5.0", "1e3"
+    exact = (number.is_finite() & (number == number.round(0)) & (number.abs() < 2**53)).fill_null(False)
+    return whole.scatter(rest.arg_true(), number.set(~exact, None).cast(pl.Int64, strict=False))
+
+
+def _parse_dates(text: pl.Series) -> pl.Series:
+    dates = text.str.to_date("%Y-%m-%d", strict=False)
+    rest = text.is_not_null() & dates.is_null()
+    if not rest.any():
+        return dates
+    return dates.scatter(rest.arg_true(), _parse_timestamps(text.filter(rest)).dt.date())
+
+
+def _parse_timestamps(text: pl.Series) -> pl.Series:
+    times = pl.Series(text.name, [None], dtype=pl.Datetime("us", "UTC")).new_from_index(0, len(text))
+    for read in (*(_reader(*form) for form in _TIMESTAMP_FORMATS), _read_days, _read_epochs):
+        rest = text.is_not_null() & times.is_null()
+        if not rest.any():
+            break
+        found = read(text.filter(rest))
+        times = found if rest.all() else times.scatter(rest.arg_true(), found)
+    return times
+
+
+def _reader(form: str, zoned: bool):  # type: ignore[no-untyped-def]
+    def read(text: pl.Series) -> pl.Series:
+        if zoned:
+            return text.str.to_datetime(form, strict=False, time_unit="us", time_zone="UTC")
+        return text.str.to_datetime(form, strict=False, time_unit="us").dt.replace_time_zone("UTC")
+
+    return read
+
+
+def _read_days(text: pl.Series) -> pl.Series:
+    return text.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+
+
+def _read_epochs(text: pl.Series) -> pl.Series:
+    """Unix time in whole seconds (10 digits) or milliseconds (13 digits)."""
+    number = text.cast(pl.Int64, strict=False)
+    digits = text.str.len_chars()
+    micros = (number * 1_000_000).set(digits != 10, None)
+    micros = micros.zip_with(digits != 13, number * 1_000)
+    return micros.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+
+
+def is_numeric_text(text: pl.Series) -> pl.Series:
+    """True where a cell reads as a number at all: tells an overflow from something that is no number."""
+    return text.cast(pl.Float64, strict=False).is_finite().fill_null(False)
+
+
+def arrow(series: pl.Series, wanted: pa.DataType) -> pa.Array:
+    """The series as one Arrow array of exactly the wanted type."""
+    array = series.to_arrow(compat_level=pl.CompatLevel.oldest())
+    return array if array.type == wanted else pc.cast(array, wanted)

@@ -1,0 +1,141 @@
+"""Types the rows of a file by their contract; what does not fit is rejected, never lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from transforms.bronze.cells import Cells, arrow, cast_cells, is_numeric_text
+from transforms.contracts import Contract
+from transforms.contracts.schema import Type
+
+POSITION, RAW = "_position", "_raw"
+RAW_LIMIT = 1 << 20
+
+REJECTED_SCHEMA = pa.schema(
+    [
+        (POSITION, pa.int64()),
+        (RAW, pa.binary()),
+        ("_raw_bytes", pa.int64()),
+        ("rule", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+
+_RULES = {
+    pa.int64(): "not_an_integer",
+    pa.float64(): "not_a_number",
+    pa.date32(): "not_a_date",
+    pa.timestamp("us", tz="UTC"): "not_a_timestamp",
+    pa.bool_(): "not_a_boolean",
+}
+
+
+@dataclass(frozen=True)
+class Conformed:
+    """`accepted`: the wanted columns, then `_position`; `rejected`: REJECTED_SCHEMA. Together every row once."""
+
+    accepted: pa.Table
+    rejected: pa.Table
+
+
+def conform(rows: pa.RecordBatch, contract: Contract, schema: pa.Schema) -> Conformed:
+    """Casts source rows to `schema`: the contract's columns, and those that bronze has gained since.
+
+    Args:
+      rows: source columns (text, or typed from Parquet), `_position` int64 and `_raw` binary (null for Parquet).
+      contract: says which columns are required.
+      schema: the business columns of bronze with their Arrow types. A column the rows lack becomes null; a column
+        only the rows have is added as text.
+
+    A row is rejected, with the first failing column's rule and a reason that names columns but no values, when a
+    required value is missing (`required`) or a cell is not of its type (`not_a_date`, `decimal_overflow`, ...).
+    """
+    frame = pl.from_arrow(rows.drop_columns([POSITION, RAW]))
+    assert isinstance(frame, pl.DataFrame)
+    extra = [name for name in frame.columns if name not in schema.names]
+    wanted = list(schema) + [pa.field(name, pa.string()) for name in extra]
+    columns: dict[str, pa.Array] = {}
+    failures: list[tuple[str, str, np.ndarray]] = []
+    for field in wanted:
+        if field.name not in frame.columns:
+            columns[field.name] = pa.nulls(rows.num_rows, field.type)
+            if not field.nullable and rows.num_rows:
+                failures.append((field.name, "required", np.ones(rows.num_rows, bool)))
+            continue
+        cast = cast_cells(frame[field.name], field.type)
+        columns[field.name] = arrow(cast.values, field.type)
+        failures += _failures(field, frame[field.name], cast)
+    fields = [pa.field(f.name, f.type) for f in wanted] + [pa.field(POSITION, pa.int64())]
+    table = pa.table([*columns.values(), rows[POSITION]], schema=pa.schema(fields))
+    if not failures:
+        return Conformed(table, REJECTED_SCHEMA.empty_table())
+    bad = np.logical_or.reduce([mask for _, _, mask in failures])
+    return Conformed(table.filter(pa.array(~bad)), _rejects(rows, contract, failures, np.flatnonzero(bad)))
+
+
+def _failures(field: pa.Field, cells: pl.Series, cast: Cells) -> list[tuple[str, str, np.ndarray]]:
+    found = []
+    if cast.failed.any():
+        failed = cast.failed.to_numpy()
+        if pa.types.is_decimal(field.type):
+            overflow = failed & is_numeric_text(cells.cast(pl.String)).to_numpy()
+            found.append((field.name, "decimal_overflow", overflow))
+            failed = failed & ~overflow
+            found.append((field.name, "not_a_number", failed))
+        else:
+            found.append((field.name, _RULES.get(field.type, "wrong_type"), failed))
+    if not field.nullable:
+        missing = cast.values.is_null() & ~cast.failed
+        if field.type == pa.string():
+            missing = missing | (cast.values.str.strip_chars() == "").fill_null(False)
+        if missing.any():
+            found.append((field.name, "required", missing.to_numpy()))
+    return [(name, rule, mask) for name, rule, mask in found if mask.any()]
+
+
+def _rejects(
+    rows: pa.RecordBatch, contract: Contract, failures: Sequence[tuple[str, str, np.ndarray]], bad: np.ndarray
+) -> pa.Table:
+    masks = np.array([mask[bad] for _, _, mask in failures])
+    rules = np.array([rule for _, rule, _ in failures])[masks.argmax(axis=0)]
+    sentences = [_sentence(name, rule, contract) for name, rule, _ in failures]
+    reasons = ["; ".join(s for s, hit in zip(sentences, column, strict=True) if hit) for column in masks.T]
+    taken = rows.take(pa.array(bad))
+    raw = raw_bytes(taken)
+    return pa.table(
+        [
+            taken[POSITION],
+            pa.array([r[:RAW_LIMIT] for r in raw], pa.binary()),
+            pa.array([len(r) for r in raw], pa.int64()),
+            pa.array(rules.tolist(), pa.string()),
+            pa.array(reasons, pa.string()),
+        ],
+        schema=REJECTED_SCHEMA,
+    )
+
+
+def _sentence(name: str, rule: str, contract: Contract) -> str:
+    kind: Type | str = contract[name].type if name in contract else "of the type seen before"
+    if rule == "required":
+        return f"{name} is missing"
+    if rule == "decimal_overflow":
+        return f"{name} has too many digits for {kind}"
+    return f"{name} is not {kind}"
+
+
+def raw_bytes(rows: pa.RecordBatch | pa.Table) -> list[bytes]:
+    """The bytes each row was read from; for rows that never were text (Parquet), the row as a JSON object."""
+    raw = rows[RAW].to_pylist()
+    if all(value is not None for value in raw):
+        return raw
+    plain = rows.drop_columns([c for c in rows.schema.names if c.startswith("_")]).to_pylist()
+    return [
+        json.dumps(row, default=str, ensure_ascii=False).encode() if value is None else value
+        for value, row in zip(raw, plain, strict=True)
+    ]

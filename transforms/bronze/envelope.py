@@ -1,0 +1,76 @@
+"""The envelope around a bronze row: where it came from, when, and in which run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+import pyarrow as pa
+
+from transforms.bronze.quality import ISSUES, SCORE
+from transforms.contracts import Contract
+
+ENVELOPE = pa.schema(
+    [
+        pa.field("_ingested_at", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("_source", pa.string(), nullable=False),
+        pa.field("_file", pa.string(), nullable=False),
+        pa.field("_position", pa.int64(), nullable=False),
+        pa.field("_run_id", pa.string(), nullable=False),
+        pa.field("_schema_version", pa.int32(), nullable=False),
+        pa.field(SCORE, pa.float64(), nullable=False),
+        pa.field(ISSUES, pa.list_(pa.string())),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What all rows of one file share in one run. `ingested_at` is the start of the run."""
+
+    source: str
+    file: str
+    run_id: str
+    ingested_at: datetime
+    schema_version: int
+
+
+def bronze_schema(contract: Contract, business: pa.Schema | None = None) -> pa.Schema:
+    """Business columns (the contract's, or those that bronze has by now), envelope, partition column."""
+    fields = list(business or contract.arrow) + list(ENVELOPE)
+    return pa.schema(fields + [pa.field(name, pa.string()) for name in contract.partition_by])
+
+
+def wrap(scored: pa.Table, contract: Contract, origin: Origin) -> pa.Table:
+    """Adds the envelope and the partition column (`_day` "2010-12-01" or `_month` "2010-12", null without a date).
+
+    Args:
+      scored: business columns, `_position`, `_quality_score` and `_quality_issues`.
+    """
+    rows = scored.num_rows
+    constants = {
+        "_ingested_at": pa.scalar(origin.ingested_at, ENVELOPE.field("_ingested_at").type),
+        "_source": pa.scalar(origin.source),
+        "_file": pa.scalar(origin.file),
+        "_run_id": pa.scalar(origin.run_id),
+        "_schema_version": pa.scalar(origin.schema_version, pa.int32()),
+    }
+    business = [name for name in scored.column_names if name not in ENVELOPE.names]
+    columns = {name: scored[name] for name in business}
+    for field in ENVELOPE:
+        columns[field.name] = pa.repeat(constants[field.name], rows) if field.name in constants else scored[field.name]
+    if contract.partition:
+        columns[contract.partition.name] = partition_values(scored, contract)
+    return pa.table(columns)
+
+
+def partition_values(table: pa.Table, contract: Contract) -> pa.Array:
+    """The text of the partition column for each row, cut from the date its contract names, in UTC."""
+    assert contract.partition is not None
+    when = pl.Series(pl.from_arrow(table[contract.partition.column])).cast(pl.Date)
+    first = when if contract.partition.by == "day" else when.dt.truncate("1mo")
+    days = first.unique()  # a few hundred days in a batch: format each once
+    form = "%Y-%m-%d" if contract.partition.by == "day" else "%Y-%m"
+    names = first.replace_strict(days, days.dt.strftime(form), default=None, return_dtype=pl.String)
+    return names.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.string())

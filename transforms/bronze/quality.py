@@ -1,0 +1,72 @@
+"""Scores each row's quality from 0 to 1 and says what lowered it."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from transforms.contracts import Column, Contract
+
+SCORE, ISSUES = "_quality_score", "_quality_issues"
+
+
+def score_quality(table: pa.Table, contract: Contract) -> pa.Table:
+    """Appends `_quality_score` double and `_quality_issues` list<string>.
+
+    The score is the mean of three shares, each from 0 to 1:
+      completeness: declared columns that hold a value;
+      validity: checkable values (enumeration, range or length) that pass;
+      consistency: rules of the contract that the row does not break.
+    An issue is "missing:COLUMN", "invalid:COLUMN" or "rule:NAME", in declared order.
+    """
+    frame = pl.from_arrow(table.select([name for name in table.column_names if name in contract]))
+    assert isinstance(frame, pl.DataFrame)
+    missing = [(f"missing:{c.name}", frame[c.name].is_null()) for c in contract.columns]
+    checks = [(c, _invalid(c)) for c in contract.columns]
+    exprs = [expr.fill_null(False).alias(f"invalid:{c.name}") for c, expr in checks if expr is not None]
+    exprs += [pl.sql_expr(rule.violated).fill_null(False).alias(f"rule:{rule.name}") for rule in contract.rules]
+    tested = frame.select(exprs).get_columns() if exprs else []
+    masks = missing + [(s.name, s) for s in tested]
+    rows = table.num_rows
+    lost = {kind: np.zeros(rows) for kind in ("missing", "invalid", "rule")}
+    for name, mask in masks:
+        lost[name.split(":", 1)[0]] += mask.to_numpy()
+    checkable = np.zeros(rows)
+    for column, expr in checks:
+        if expr is not None:
+            checkable += frame[column.name].is_not_null().to_numpy()
+    completeness = 1 - lost["missing"] / len(contract.columns)
+    validity = 1 - lost["invalid"] / np.maximum(checkable, 1)
+    consistency = 1 - lost["rule"] / max(len(contract.rules), 1)
+    score = np.round((completeness + validity + consistency) / 3, 4)
+    return table.append_column(SCORE, pa.array(score)).append_column(ISSUES, _issue_lists(masks, rows))
+
+
+def _invalid(column: Column) -> pl.Expr | None:
+    value = pl.col(column.name)
+    tests = []
+    if column.allowed:
+        tests.append(~value.is_in(column.allowed))
+    if column.low is not None:
+        tests.append(value.cast(pl.Float64) < column.low)
+    if column.high is not None:
+        tests.append(value.cast(pl.Float64) > column.high)
+    if column.type.max_length is not None:
+        tests.append(value.str.len_chars() > column.type.max_length)
+    return pl.any_horizontal(tests) if tests else None
+
+
+def _issue_lists(masks: list[tuple[str, pl.Series]], rows: int) -> pa.Array:
+    """One list a row; rows share few distinct combinations, so lists are made once each and then taken."""
+    words = [np.zeros(rows, np.uint64) for _ in range((len(masks) + 63) // 64)]
+    for bit, (_, mask) in enumerate(masks):
+        words[bit // 64] |= mask.to_numpy().astype(np.uint64) << np.uint64(bit % 64)
+    frame = pl.DataFrame({f"w{i}": word for i, word in enumerate(words)})
+    kinds = frame.unique(maintain_order=True).with_row_index("code")
+    codes = frame.join(kinds, on=frame.columns, how="left", maintain_order="left")["code"]
+    lists = [
+        [name for bit, (name, _) in enumerate(masks) if row[bit // 64] >> (bit % 64) & 1]
+        for row in kinds.drop("code").iter_rows()
+    ]
+    return pa.array(lists, pa.list_(pa.string())).take(pa.array(codes.to_numpy()))
