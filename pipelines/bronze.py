@@ -1,0 +1,182 @@
+"""Bronze: new files into the lake, once each."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import apache_beam as beam
+import pyarrow as pa
+
+from pipelines.config import Lake, Run
+from pipelines.options import Engine
+from pipelines.registry import register_changes, registered
+from pipelines.runs import RecordRun, TableRun, check_counts, table_runs
+from transforms.bronze.envelope import Origin, bronze_schema
+from transforms.bronze.evolution import Change, business_schema, evolve
+from transforms.bronze.ingest import IngestFiles, IngestSpec
+from transforms.contracts import Contract
+from transforms.counts import COUNTS, REJECTED, SumCounts
+from transforms.io.dead_letter import KEY, REJECTS
+from transforms.io.delta import Append, Upsert, WriteDelta, arrow_schema, committed, evolve_schema, open_table
+from transforms.io.files import SourceFile, Split, discover, header, split
+
+
+@dataclass(frozen=True)
+class TableInput:
+    """Files of one table: a file, a folder or a glob. `renames`: source column -> contract column."""
+
+    contract: Contract
+    location: str
+    format: str | None = None
+    renames: tuple[tuple[str, str], ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """What one run will read into one bronze table. `known` counts the files that an earlier run has read."""
+
+    input: TableInput
+    files: tuple[SourceFile, ...]
+    known: int
+    spec: IngestSpec | None = None
+    changes: tuple[Change, ...] = ()
+    missing: frozenset[str] = frozenset()
+
+    @property
+    def contract(self) -> Contract:
+        return self.input.contract
+
+    @property
+    def transactions(self) -> tuple[tuple[str, int], ...]:
+        return tuple((file_id(file), 1) for file in self.files)
+
+    @property
+    def splits(self) -> list[Split]:
+        return [part for file in self.files for part in split(file)]
+
+
+@dataclass(frozen=True)
+class BronzeResult:
+    """What a run did: one `TableRun` a table that had new files, how many files were known, schema changes."""
+
+    tables: tuple[TableRun, ...]
+    known_files: int
+    changes: dict[str, list[Change]] = field(default_factory=dict)
+
+
+def file_id(file: SourceFile) -> str:
+    """The Delta transaction of a file: its name and its content, so that a changed file is a new one."""
+    return "file/" + hashlib.blake2b(f"{file.path}\0{file.fingerprint}".encode(), digest_size=16).hexdigest()
+
+
+def plan(lake: Lake, run: Run, inputs: Iterable[TableInput]) -> list[TablePlan]:
+    """Finds the files that bronze does not hold yet. The bronze table itself knows what it holds."""
+    return [_plan_table(lake, run, table) for table in inputs]
+
+
+def _plan_table(lake: Lake, run: Run, table: TableInput) -> TablePlan:
+    found = discover(table.location, table.format)
+    uri = lake.bronze(table.contract)
+    held = committed(uri, [file_id(file) for file in found]) if open_table(uri) is not None else {}
+    new = tuple(file for file in found if file_id(file) not in held)
+    if not new:
+        return TablePlan(table, (), len(found))
+    stored = open_table(uri)
+    current = business_schema(table.contract, arrow_schema(stored) if stored else None)
+    typed = [_renamed(header(file), table) for file in new if file.format == "parquet"]
+    business, changes = evolve(current, typed)
+    version, _, _ = registered(lake, table.contract)
+    origin = Origin(
+        source=table.source or table.contract.system,
+        file="",
+        run_id=run.run_id,
+        ingested_at=run.started_at,
+        schema_version=max(version, 1) + (1 if changes and version else 0),
+    )
+    spec = IngestSpec(table.contract, business, origin, table.renames)
+    return TablePlan(table, new, len(found) - len(new), spec, tuple(changes), _missing(new, table))
+
+
+def _renamed(schema: pa.Schema, table: TableInput) -> pa.Schema:
+    names = dict(table.renames)
+    return pa.schema([pa.field(names.get(f.name, f.name), f.type) for f in schema or ()])
+
+
+def _missing(files: Sequence[SourceFile], table: TableInput) -> frozenset[str]:
+    """Contract columns that a file with a header lacks; they become null."""
+    names = dict(table.renames)
+    missing: set[str] = set()
+    for file in files:
+        seen = header(file)
+        if seen is not None:
+            columns = seen.names if isinstance(seen, pa.Schema) else seen
+            missing |= set(table.contract.names) - {names.get(c, c).upper() for c in columns}
+    return frozenset(missing)
+
+
+def ingest(lake: Lake, run: Run, inputs: Iterable[TableInput], engine: Engine = Engine()) -> BronzeResult:
+    """Reads new files into bronze and their refused rows into the rejects; running it again reads nothing.
+
+    Everything of one table lands in one Delta commit, which carries the files' names: killed anywhere, a rerun
+    finishes the work and no row is lost or doubled. Rejects are committed first, by a key made of their place.
+    """
+    plans = plan(lake, run, inputs)
+    known = sum(p.known for p in plans)
+    work = [p for p in plans if p.files]
+    if not work:
+        return BronzeResult((), known)
+    for table in work:
+        assert table.spec is not None
+        if table.changes and open_table(lake.bronze(table.contract)) is not None:
+            evolve_schema(lake.bronze(table.contract), bronze_schema(table.contract, table.spec.business))
+    with engine.pipeline() as root:
+        build(root, lake, run, work)
+    changes = {p.contract.name: register_changes(lake, run, p.contract, set(p.missing)) for p in work}
+    return BronzeResult(tuple(table_runs(lake, run)), known, changes)
+
+
+def build(root: beam.Pipeline, lake: Lake, run: Run, plans: Sequence[TablePlan]) -> None:
+    """Wires one branch a table; they meet in the rejects and in the run table."""
+    ingested = {p.contract.name: _ingest_table(root, p) for p in plans}
+    counts = [
+        ingested[name][COUNTS] | f"Count {name}" >> SumCounts(name) | f"Check {name}" >> beam.Map(check_counts)
+        for name in ingested
+    ]
+    rejected = (
+        [tables[REJECTED] for tables in ingested.values()]
+        | "AllRejects" >> beam.Flatten()
+        | "WriteRejects" >> WriteDelta(lake.rejects, REJECTS, Upsert(KEY))
+    )
+    commits = [_write_table(lake, p, ingested[p.contract.name].accepted, (rejected, c)) for p, c in zip(plans, counts)]
+    inputs = {p.contract.name: tuple(f"{f.path}@{f.fingerprint}" for f in p.files) for p in plans}
+    (
+        (counts | "AllCounts" >> beam.Flatten(), commits | "AllCommits" >> beam.Flatten())
+        | "RecordRun" >> RecordRun(lake, run, inputs)
+    )
+
+
+def _ingest_table(root: beam.Pipeline, table: TablePlan) -> beam.pvalue.DoOutputsTuple:
+    assert table.spec is not None
+    name = table.contract.name
+    return root | f"Files {name}" >> beam.Create(table.splits) | f"Ingest {name}" >> IngestFiles(table.spec)
+
+
+def _write_table(
+    lake: Lake, table: TablePlan, rows: beam.PCollection, after: tuple[beam.PCollection, ...]
+) -> beam.PCollection:
+    assert table.spec is not None
+    contract = table.contract
+    write = WriteDelta(
+        lake.bronze(contract),
+        bronze_schema(contract, table.spec.business),
+        Append(),
+        partition_by=contract.partition_by,
+        transactions=table.transactions,
+        evolve=True,
+        after=after,
+    )
+    name = contract.name
+    return rows | f"WriteBronze {name}" >> write | f"Name {name}" >> beam.Map(lambda commit, name=name: (name, commit))

@@ -1,0 +1,64 @@
+"""Where things are in the lake, and what one run is: frozen, validated once."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from transforms.contracts import Contract
+from transforms.errors import UserError
+from transforms.io.storage import join
+
+
+@dataclass(frozen=True)
+class Lake:
+    """The folders of one lake: a local path, `abfss://...` or `az://...`."""
+
+    uri: str
+
+    def __post_init__(self) -> None:
+        if not self.uri.strip():
+            raise UserError("the lake has no place", remedy="give a folder or an abfss:// address with --lake")
+
+    def bronze(self, contract: Contract) -> str:
+        return join(self.uri, "bronze", contract.path)
+
+    def silver(self, contract: Contract) -> str:
+        return join(self.uri, "silver", contract.path)
+
+    def gold(self, name: str) -> str:
+        return join(self.uri, "gold", name)
+
+    @property
+    def rejects(self) -> str:
+        return join(self.uri, "ops", "rejects")
+
+    @property
+    def runs(self) -> str:
+        return join(self.uri, "ops", "runs")
+
+    @property
+    def schemas(self) -> str:
+        return join(self.uri, "ops", "schemas")
+
+    @property
+    def profiles(self) -> str:
+        return join(self.uri, "ops", "profiles")
+
+    @property
+    def drift(self) -> str:
+        return join(self.uri, "ops", "drift")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of one command. `started_at` (UTC) is the ingestion time of every row of the run."""
+
+    command: str
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def __post_init__(self) -> None:
+        if self.started_at.tzinfo is None:
+            raise UserError(f"the run's time {self.started_at} has no zone", remedy="give it in UTC, ending in Z")

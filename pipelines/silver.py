@@ -1,0 +1,203 @@
+"""Silver: what bronze gained since the last run, standardised, checked, one row a key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import apache_beam as beam
+import pyarrow as pa
+
+from pipelines.config import Lake, Run
+from pipelines.drift import record_drift
+from pipelines.options import Engine, buckets_for
+from pipelines.runs import RecordRun, TableRun, check_counts, table_runs
+from transforms.bronze.evolution import business_schema
+from transforms.contracts import CONTRACTS, Contract
+from transforms.counts import ACCEPTED, COUNTS, REJECTED, SumCounts
+from transforms.io.dead_letter import KEY, REJECTS
+from transforms.io.delta import (
+    ReadDelta,
+    Upsert,
+    WriteDelta,
+    append_rows,
+    arrow_schema,
+    committed,
+    evolve_schema,
+    open_table,
+)
+from transforms.shuffle import GroupBatches, spill_folder
+from transforms.silver.keys import KeySet
+from transforms.silver.outliers import outlier_bounds
+from transforms.silver.profile import Profile
+from transforms.silver.refine import KEYS, OUTLIERS, PROFILES, ROWS, CleanRows, RefineSpec, SettleRows
+from transforms.silver.schema import silver_schema
+
+_BRONZE = "bronze"  # the Delta transaction in silver whose version is the bronze version it was made from
+
+
+@dataclass(frozen=True)
+class SilverPlan:
+    """What one run will refine: bronze rows after version `since` (None: all of them) up to `until`."""
+
+    spec: RefineSpec
+    since: int | None
+    until: int
+    rows: int
+
+    @property
+    def contract(self) -> Contract:
+        return self.spec.contract
+
+
+@dataclass(frozen=True)
+class SilverResult:
+    """What a run did, by table, and how many tables had nothing new."""
+
+    tables: tuple[TableRun, ...]
+    unchanged: int
+
+
+def plan(lake: Lake, run: Run, country: str = "GB") -> tuple[list[SilverPlan], int]:
+    """Finds the tables whose bronze moved on since silver was made: (plans, unchanged tables)."""
+    plans, unchanged = [], 0
+    for contract in CONTRACTS.values():
+        bronze = open_table(lake.bronze(contract))
+        if bronze is None:
+            continue
+        until, uri = bronze.version(), lake.silver(contract)
+        since = committed(uri, [_BRONZE]).get(_BRONZE) if open_table(uri) is not None else None
+        if since is not None and since >= until:
+            unchanged += 1
+            continue
+        business = business_schema(contract, arrow_schema(bronze))
+        extra = pa.schema([field for field in business if field.name not in contract])
+        spec = RefineSpec(contract, silver_schema(contract, extra), run.started_at, run.run_id, country)
+        plans.append(SilverPlan(spec, since, until, bronze.count()))
+    return plans, unchanged
+
+
+def refine(lake: Lake, run: Run, engine: Engine = Engine(), country: str = "GB") -> SilverResult:
+    """Brings silver up to bronze. Rows whose key silver has already replace the stored ones if they are later."""
+    plans, unchanged = plan(lake, run, country)
+    if not plans:
+        return SilverResult((), unchanged)
+    for table in plans:
+        if open_table(lake.silver(table.contract)) is not None:
+            evolve_schema(lake.silver(table.contract), table.spec.schema)
+    with spill_folder(engine.in_process) as spill, engine.pipeline() as root:
+        build(root, lake, run, plans, spill)
+    record_drift(lake, run)
+    return SilverResult(tuple(table_runs(lake, run)), unchanged)
+
+
+def build(root: beam.Pipeline, lake: Lake, run: Run, plans: Sequence[SilverPlan], spill: str | None) -> None:
+    """Wires one branch a table; children wait for their parents' keys only."""
+    cleaned = {p.contract.name: _clean(root, lake, p) for p in plans}
+    parents = _parent_keys(root, lake, cleaned)
+    settled = {p.contract.name: _settle(p, cleaned[p.contract.name], parents, spill) for p in plans}
+    rejected = (
+        [rows[REJECTED] for rows in cleaned.values()]
+        | "AllRejects" >> beam.Flatten()
+        | "WriteRejects" >> WriteDelta(lake.rejects, REJECTS, Upsert(KEY))
+    )
+    counts = {name: _count(name, cleaned[name], settled[name]) for name in settled}
+    commits = [
+        _write(lake, p, settled[p.contract.name][ACCEPTED], (rejected, counts[p.contract.name])) for p in plans
+    ]
+    profiles = [settled[name][PROFILES] | f"Profile {name}" >> _Profile(name, lake, run) for name in settled]
+    inputs = {p.contract.name: (f"bronze/{p.contract.path}@{p.until}",) for p in plans}
+    (
+        (list(counts.values()) | "AllCounts" >> beam.Flatten(), commits | "AllCommits" >> beam.Flatten())
+        | "RecordRun" >> RecordRun(lake, run, inputs)
+    )
+    profiles | "AllProfiles" >> beam.Flatten() | beam.combiners.ToList() | "RecordProfiles" >> beam.Map(
+        _record_profiles, lake=lake, run=run
+    )
+
+
+def _clean(root: beam.Pipeline, lake: Lake, table: SilverPlan) -> beam.pvalue.DoOutputsTuple:
+    name = table.contract.name
+    read = ReadDelta(lake.bronze(table.contract), version=table.until, since=table.since)
+    return root | f"ReadBronze {name}" >> read | f"Clean {name}" >> CleanRows(table.spec)
+
+
+def _parent_keys(
+    root: beam.Pipeline, lake: Lake, cleaned: dict[str, beam.pvalue.DoOutputsTuple]
+) -> dict[str, beam.PCollection]:
+    """table -> PCollection of one (table, KeySet): the keys silver has and those that this run adds."""
+    wanted = {key.table for name in cleaned for key in CONTRACTS[name].foreign_keys}
+    keys = {}
+    for name in sorted(wanted):
+        contract, parts = CONTRACTS[name], []
+        if name in cleaned:
+            parts.append(cleaned[name][KEYS])
+        if open_table(lake.silver(contract)) is not None:
+            stored = root | f"StoredKeys {name}" >> ReadDelta(lake.silver(contract), columns=contract.key)
+            parts.append(stored | f"Hash {name}" >> beam.Map(KeySet.of, contract.key))
+        if parts:
+            merged = parts | f"Keys {name}" >> beam.Flatten() | f"Merge {name}" >> beam.CombineGlobally(KeySet.merge)
+            keys[name] = merged | f"Named {name}" >> beam.Map(lambda keys, name=name: (name, keys))
+    return keys
+
+
+def _settle(
+    table: SilverPlan, cleaned: beam.pvalue.DoOutputsTuple, parents: dict[str, beam.PCollection], spill: str | None
+) -> beam.pvalue.DoOutputsTuple:
+    contract, name = table.contract, table.contract.name
+    bounds = cleaned[OUTLIERS] | f"Bounds {name}" >> beam.CombineGlobally(_bounds)
+    known = [parents[key.table] for key in contract.foreign_keys if key.table in parents]
+    nobody = cleaned[COUNTS].pipeline | f"NoParents {name}" >> beam.Create([], reshuffle=False)
+    keysets = [nobody, *dict.fromkeys(known)] | f"Parents {name}" >> beam.Flatten()
+    group = GroupBatches({ROWS: contract.key}, buckets_for(table.rows), spill)
+    return (
+        {ROWS: cleaned[ACCEPTED]}
+        | f"ByKey {name}" >> group
+        | f"Settle {name}" >> SettleRows(table.spec, beam.pvalue.AsSingleton(bounds), beam.pvalue.AsDict(keysets))
+    )
+
+
+def _bounds(summaries: Iterable) -> object:
+    return outlier_bounds(summaries)
+
+
+def _count(name: str, cleaned: beam.pvalue.DoOutputsTuple, settled: beam.pvalue.DoOutputsTuple) -> beam.PCollection:
+    parts = (cleaned[COUNTS], settled[COUNTS]) | f"Counts {name}" >> beam.Flatten()
+    return parts | f"Count {name}" >> SumCounts(name) | f"Check {name}" >> beam.Map(check_counts)
+
+
+def _write(
+    lake: Lake, table: SilverPlan, rows: beam.PCollection, after: tuple[beam.PCollection, ...]
+) -> beam.PCollection:
+    contract, name = table.contract, table.contract.name
+    write = WriteDelta(
+        lake.silver(contract),
+        table.spec.schema,
+        Upsert(contract.key, contract.order_by),
+        partition_by=contract.partition_by,
+        transactions=((_BRONZE, table.until),),
+        after=after,
+    )
+    return rows | f"WriteSilver {name}" >> write | f"Name {name}" >> beam.Map(lambda commit, name=name: (name, commit))
+
+
+@dataclass(eq=False)
+class _Profile(beam.PTransform):
+    """Merges one table's partial profiles into one Arrow table of a row a column."""
+
+    table: str
+    lake: Lake
+    run: Run
+
+    def expand(self, partials: beam.PCollection) -> beam.PCollection:
+        run_id, at = self.run.run_id, self.run.started_at
+        return (
+            partials
+            | beam.CombineGlobally(Profile.merge).without_defaults()
+            | beam.Map(lambda merged: merged.to_table(run_id, at))
+        )
+
+
+def _record_profiles(tables: list[pa.Table], lake: Lake, run: Run) -> None:
+    if tables:
+        append_rows(lake.profiles, pa.concat_tables(tables), ((f"run/{run.run_id}", 1),))

@@ -1,0 +1,104 @@
+"""Files to bronze rows on Beam: read, conform, score, wrap; refused rows leave by their own output."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import apache_beam as beam
+import pyarrow as pa
+
+from transforms.batches import as_batch, register_batch_coder
+from transforms.bronze.conform import conform
+from transforms.bronze.envelope import Origin, bronze_schema, wrap
+from transforms.bronze.quality import score_quality
+from transforms.contracts import Contract
+from transforms.counts import ACCEPTED, COUNTS, REJECTED, Counts
+from transforms.io.dead_letter import dead_letters
+from transforms.io.files import Parsed, Split, header, read_split
+
+
+@dataclass(frozen=True)
+class IngestSpec:
+    """What one table's ingestion needs to know on a worker.
+
+    Attributes:
+      business: bronze's business columns with their types; see `transforms.bronze.evolution`.
+      origin: run id, time and schema version; the file's name is filled in per file.
+      renames: source column -> contract column, where the user mapped them.
+    """
+
+    contract: Contract
+    business: pa.Schema
+    origin: Origin
+    renames: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(eq=False)
+class IngestFiles(beam.PTransform):
+    """PCollection[Split] -> `.accepted` and `.rejected` record batches and `.counts` of `Counts`.
+
+    Accepted batches have `bronze_schema`, plus columns the files have and no contract knows, as text. Rejected ones
+    have REJECTS. Each record of a file is in exactly one of the two.
+    """
+
+    spec: IngestSpec
+
+    def expand(self, splits: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
+        register_batch_coder()
+        # Splits are a path and two numbers: spreading them over workers costs nothing.
+        return (
+            splits
+            | "Spread" >> beam.Reshuffle()
+            | "Read" >> beam.ParDo(_IngestFn(self.spec)).with_outputs(REJECTED, COUNTS, main=ACCEPTED)
+        )
+
+
+class _IngestFn(beam.DoFn):
+    def __init__(self, spec: IngestSpec) -> None:
+        self._spec = spec
+
+    def process(self, split: Split) -> Iterator[pa.RecordBatch | beam.pvalue.TaggedOutput]:
+        spec, counts = self._spec, Counts()
+        origin = replace(spec.origin, file=split.file.path)
+        columns = tuple(spec.business.names)
+        for parsed in read_split(split, columns, renames=dict(spec.renames)):
+            accepted, rejected, part = ingest_batch(parsed, spec, origin)
+            counts += part
+            if accepted.num_rows:
+                yield as_batch(accepted)
+            if rejected.num_rows:
+                letters = dead_letters(
+                    rejected,
+                    table=spec.contract.name,
+                    stage="bronze",
+                    source=origin.source,
+                    file=origin.file,
+                    raw_format="csv" if split.file.format == "csv" else "jsonl",
+                    raw_header=json.dumps(list(header(split.file) or ())) if split.file.format == "csv" else None,
+                    at=origin.ingested_at,
+                    run_id=origin.run_id,
+                    fingerprint=split.file.fingerprint,
+                )
+                yield beam.pvalue.TaggedOutput(REJECTED, as_batch(letters))
+        yield beam.pvalue.TaggedOutput(COUNTS, counts)
+
+
+def ingest_batch(parsed: Parsed, spec: IngestSpec, origin: Origin) -> tuple[pa.Table, pa.Table, Counts]:
+    """One batch of a reader through the bronze kernels: (bronze rows, rejected rows, counts)."""
+    conformed = conform(parsed.rows, spec.contract, spec.business)
+    rejected = pa.concat_tables([pa.Table.from_batches([parsed.rejects]).cast(conformed.rejected.schema), conformed.rejected])
+    accepted = wrap(score_quality(conformed.accepted, spec.contract), spec.contract, origin)
+    counts = Counts(
+        read=parsed.rows.num_rows + parsed.rejects.num_rows, accepted=accepted.num_rows, rejected=rejected.num_rows
+    )
+    return _typed(accepted, spec), rejected, counts
+
+
+def _typed(accepted: pa.Table, spec: IngestSpec) -> pa.Table:
+    """The columns in table order with the table's nullability; new columns last."""
+    schema = bronze_schema(spec.contract, spec.business)
+    extra = [pa.field(n, pa.string()) for n in accepted.column_names if n not in schema.names]
+    whole = pa.schema(list(schema) + extra)
+    return accepted.select(whole.names).cast(whole)

@@ -1,0 +1,86 @@
+"""The dead-letter table: every row that was refused, with its bytes, the reason and the place it came from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+
+import pyarrow as pa
+
+KEY = ("reject_id",)
+OPEN, REPLAYED = "open", "replayed"
+
+REJECTS = pa.schema(
+    [
+        pa.field("reject_id", pa.string(), nullable=False),  # hash of stage, table, file, position
+        pa.field("table", pa.string(), nullable=False),
+        pa.field("stage", pa.string(), nullable=False),  # "bronze" or "silver"
+        pa.field("source", pa.string()),
+        pa.field("file", pa.string(), nullable=False),
+        pa.field("position", pa.int64(), nullable=False),  # byte offset in text, row number in Parquet
+        pa.field("rule", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("raw", pa.binary()),  # the bytes as they came; at most the first MiB
+        pa.field("raw_bytes", pa.int64(), nullable=False),  # how long the record really is
+        pa.field("raw_format", pa.string(), nullable=False),  # "jsonl" or "csv"
+        pa.field("raw_header", pa.string()),  # CSV: the file's column names as a JSON array
+        pa.field("attempts", pa.int32(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("rejected_at", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("run_id", pa.string(), nullable=False),
+    ]
+)
+
+
+def reject_ids(stage: str, table: str, files: Sequence[str], positions: Sequence[int]) -> pa.Array:
+    """One id a place; the same row refused again gets the same id, whatever the run."""
+    ids = [
+        hashlib.blake2b(f"{stage}\0{table}\0{file}\0{position}".encode(), digest_size=16).hexdigest()
+        for file, position in zip(files, positions, strict=True)
+    ]
+    return pa.array(ids, pa.string())
+
+
+def dead_letters(
+    rejected: pa.Table,
+    *,
+    table: str,
+    stage: str,
+    source: str,
+    file: str | pa.Array,
+    raw_format: str,
+    raw_header: str | None,
+    at: datetime,
+    run_id: str,
+    fingerprint: str = "",
+    attempts: pa.Array | int = 1,
+) -> pa.Table:
+    """Rows of REJECTS.
+
+    Args:
+      rejected: `_position` int64, `_raw` binary, `_raw_bytes` int64, `rule` string, `reason` string.
+      fingerprint: the content hash of the file, so that a file that changed under its name has rejects of its own.
+    """
+    rows = rejected.num_rows
+    files = pa.repeat(pa.scalar(file), rows) if isinstance(file, str) else file
+    names = [f"{name}@{fingerprint}" if fingerprint else name for name in files.to_pylist()]
+    columns = {
+        "reject_id": reject_ids(stage, table, names, rejected["_position"].to_pylist()),
+        "table": pa.repeat(table, rows),
+        "stage": pa.repeat(stage, rows),
+        "source": pa.repeat(source, rows),
+        "file": files,
+        "position": rejected["_position"],
+        "rule": rejected["rule"],
+        "reason": rejected["reason"],
+        "raw": rejected["_raw"],
+        "raw_bytes": rejected["_raw_bytes"],
+        "raw_format": pa.repeat(raw_format, rows),
+        "raw_header": pa.repeat(pa.scalar(raw_header, pa.string()), rows),
+        "attempts": pa.repeat(pa.scalar(attempts, pa.int32()), rows) if isinstance(attempts, int) else attempts,
+        "status": pa.repeat(OPEN, rows),
+        "rejected_at": pa.repeat(pa.scalar(at, REJECTS.field("rejected_at").type), rows),
+        "run_id": pa.repeat(run_id, rows),
+    }
+    return pa.table(columns).cast(REJECTS)

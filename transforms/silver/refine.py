@@ -1,0 +1,156 @@
+"""Bronze to silver on Beam: clean each batch, bring versions of a key together, keep the latest, check its parents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+
+from transforms.batches import as_batch, as_table, register_batch_coder
+from transforms.bronze.envelope import partition_values
+from transforms.contracts import Contract
+from transforms.counts import ACCEPTED, COUNTS, REJECTED, Counts
+from transforms.io.dead_letter import dead_letters
+from transforms.shuffle import Tagged
+from transforms.silver.clean import to_silver
+from transforms.silver.dedupe import latest_by_key
+from transforms.silver.keys import KeySet, flag_orphans
+from transforms.silver.outliers import flag_outliers, summarise_outliers
+from transforms.silver.profile import profile
+
+KEYS, OUTLIERS, PROFILES = "keys", "outliers", "profiles"
+ROWS = "rows"
+
+
+@dataclass(frozen=True)
+class RefineSpec:
+    """What one table's refinement needs to know on a worker.
+
+    Attributes:
+      schema: the silver table's.
+      now: the run's time; an event later than a day after it is flagged.
+      country: alpha-2 code that phone numbers without a country are read in.
+    """
+
+    contract: Contract
+    schema: pa.Schema
+    now: datetime
+    run_id: str
+    country: str = "GB"
+
+
+@dataclass(eq=False)
+class CleanRows(beam.PTransform):
+    """PCollection[bronze batches] -> standardised, checked rows and what is learned from them batch by batch.
+
+    Outputs: `.accepted` batches (silver columns and `_ingested_at`), `.rejected` REJECTS batches, `.counts`,
+    `.keys` (KeySet of the accepted keys) and `.outliers` (mergeable summaries).
+    """
+
+    spec: RefineSpec
+
+    def expand(self, bronze: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
+        register_batch_coder()
+        outputs = (REJECTED, COUNTS, KEYS, OUTLIERS)
+        return bronze | beam.ParDo(_CleanFn(self.spec)).with_outputs(*outputs, main=ACCEPTED)
+
+
+class _CleanFn(beam.DoFn):
+    def __init__(self, spec: RefineSpec) -> None:
+        self._spec = spec
+
+    def process(self, batch: pa.RecordBatch) -> Iterator[Any]:
+        spec = self._spec
+        accepted, rejected = to_silver(as_table(batch), spec.contract, spec.now, spec.country)
+        tag = beam.pvalue.TaggedOutput
+        yield tag(COUNTS, Counts(read=batch.num_rows, rejected=rejected.num_rows))
+        yield tag(KEYS, KeySet.of(accepted, spec.contract.key))
+        yield tag(OUTLIERS, summarise_outliers(accepted, spec.contract))
+        if rejected.num_rows:
+            yield tag(REJECTED, as_batch(silver_rejects(rejected, spec)))
+        if accepted.num_rows:
+            yield as_batch(accepted)
+
+
+def silver_rejects(rejected: pa.Table, spec: RefineSpec) -> pa.Table:
+    """REJECTS rows for bronze rows that silver refused; their bytes are the row as a JSON object."""
+    business = [name for name in rejected.column_names if not name.startswith("_")]
+    raw = [
+        json.dumps({k: v for k, v in row.items() if v is not None}, default=str, ensure_ascii=False).encode()
+        for row in rejected.select(business).to_pylist()
+    ]
+    table = pa.table(
+        {
+            "_position": rejected["_position"],
+            "_raw": pa.array(raw, pa.binary()),
+            "_raw_bytes": pa.array([len(r) for r in raw], pa.int64()),
+            "rule": rejected["_rule"],
+            "reason": rejected["_reason"],
+        }
+    )
+    return dead_letters(
+        table,
+        table=spec.contract.name,
+        stage="silver",
+        source=spec.contract.system,
+        file=rejected["_file"],
+        raw_format="jsonl",
+        raw_header=None,
+        at=spec.now,
+        run_id=spec.run_id,
+    )
+
+
+@dataclass(eq=False)
+class SettleRows(beam.PTransform):
+    """PCollection[(bucket, Iterable[Tagged])] -> the latest row of each key, flagged, in the silver schema.
+
+    Outputs: `.accepted` batches, `.counts` (accepted, duplicates, conflicts) and `.profiles` (mergeable).
+
+    Attributes:
+      bounds: a singleton side input, the outlier bounds of the run.
+      parents: a dict side input, table -> KeySet; foreign keys into tables not in it are not checked.
+    """
+
+    spec: RefineSpec
+    bounds: beam.pvalue.AsSideInput
+    parents: beam.pvalue.AsSideInput
+
+    def expand(self, buckets: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
+        register_batch_coder()
+        settle = beam.ParDo(_SettleFn(self.spec), self.bounds, self.parents)
+        return buckets | settle.with_outputs(COUNTS, PROFILES, main=ACCEPTED)
+
+
+class _SettleFn(beam.DoFn):
+    def __init__(self, spec: RefineSpec) -> None:
+        self._spec = spec
+
+    def process(
+        self, bucket: tuple[int, Iterable[Tagged]], bounds: Any, parents: dict[str, KeySet]
+    ) -> Iterator[Any]:
+        spec = self._spec
+        rows = pa.concat_tables([as_table(part.batch) for part in bucket[1]], promote_options="default")
+        kept, duplicates, conflicts = latest_by_key(rows, spec.contract)
+        flagged = flag_orphans(flag_outliers(kept, bounds), spec.contract, parents)
+        settled = in_schema(flagged, spec)
+        tag = beam.pvalue.TaggedOutput
+        yield tag(COUNTS, Counts(accepted=settled.num_rows, duplicates=duplicates, conflicts=conflicts))
+        yield tag(PROFILES, profile(settled, spec.contract))
+        yield from settled.combine_chunks().to_batches(max_chunksize=65_536)
+
+
+def in_schema(rows: pa.Table, spec: RefineSpec) -> pa.Table:
+    """The rows with exactly the columns of the silver table, the partition column among them."""
+    partition = spec.contract.partition
+    if partition and partition.name not in rows.column_names:
+        rows = rows.append_column(partition.name, partition_values(rows, spec.contract))
+    absent = [f for f in spec.schema if f.name not in rows.column_names]
+    for missing in absent:
+        rows = rows.append_column(missing.name, pa.nulls(rows.num_rows, missing.type))
+    return rows.select(spec.schema.names).cast(spec.schema)
