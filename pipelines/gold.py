@@ -1,0 +1,91 @@
+"""Gold: customer_360 from silver, whole, whenever silver moved on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, time
+
+import apache_beam as beam
+import pyarrow.compute as pc
+
+from pipelines.config import Lake, Run
+from pipelines.options import Engine, buckets_for
+from pipelines.runs import RecordRun, TableRun, table_runs
+from transforms.contracts import CONTRACTS
+from transforms.counts import Counts, TableCounts
+from transforms.errors import UserError
+from transforms.gold.assemble import INPUTS, SCHEMA, AssembleCustomers
+from transforms.io.delta import Overwrite, ReadDelta, WriteDelta, committed, open_table, read_table
+from transforms.shuffle import spill_folder
+
+CUSTOMER_360 = "customer_360"
+
+
+@dataclass(frozen=True)
+class GoldPlan:
+    """Which silver tables at which versions make gold; `changed` are those gold was not made from yet."""
+
+    versions: dict[str, int]
+    changed: tuple[tuple[str, int], ...]
+    rows: int
+    as_of: datetime
+
+
+def plan(lake: Lake, as_of: datetime | None = None) -> GoldPlan | None:
+    """The silver tables there are, or None when gold was made from just these versions and this day."""
+    tables = {name: open_table(lake.silver(CONTRACTS[name])) for name in INPUTS}
+    found = {name: table for name, table in tables.items() if table is not None}
+    if not found:
+        raise UserError("there is no silver table", where=lake.uri, remedy="run the commands bronze and silver first")
+    day = as_of or latest_event(lake, list(found))
+    versions = {f"silver/{name}": table.version() for name, table in found.items()}
+    versions["as_of"] = int(day.timestamp())
+    uri = lake.gold(CUSTOMER_360)
+    made = committed(uri, list(versions)) if open_table(uri) is not None else {}
+    changed = tuple((name, version) for name, version in versions.items() if made.get(name) != version)
+    if not changed:
+        return None
+    return GoldPlan(versions, changed, sum(table.count() for table in found.values()), day)
+
+
+def latest_event(lake: Lake, names: list[str]) -> datetime:
+    """The latest event time in silver: the day of reference when none is given, so that a rerun gives the same."""
+    latest = []
+    for name in names:
+        column = CONTRACTS[name].event_time
+        if column:
+            newest = pc.max(read_table(lake.silver(CONTRACTS[name]), columns=(column,))[column]).as_py()
+            if newest is not None:
+                latest.append(newest if isinstance(newest, datetime) else datetime.combine(newest, time.max, UTC))
+    return max(latest, default=datetime.now(UTC))
+
+
+def assemble(lake: Lake, run: Run, engine: Engine = Engine(), as_of: datetime | None = None) -> TableRun | None:
+    """Rebuilds customer_360, or returns None when nothing changed since."""
+    planned = plan(lake, as_of)
+    if planned is None:
+        return None
+    with spill_folder(engine.in_process) as spill, engine.pipeline() as root:
+        build(root, lake, run, planned, spill)
+    return next(table_runs(lake, run))
+
+
+def build(root: beam.Pipeline, lake: Lake, run: Run, planned: GoldPlan, spill: str | None) -> None:
+    """Reads only the columns gold needs, groups them by customer, writes one table."""
+    names = [name for name in INPUTS if f"silver/{name}" in planned.versions]
+    tables = {name: root | f"Read {name}" >> _read(lake, name, planned) for name in names}
+    customers = tables | "Assemble" >> AssembleCustomers(planned.as_of, buckets_for(planned.rows), spill)
+    commit = customers | "WriteGold" >> WriteDelta(
+        lake.gold(CUSTOMER_360), SCHEMA, Overwrite(whole_table=True), transactions=planned.changed
+    )
+    counts = commit | "Count" >> beam.Map(
+        lambda c: TableCounts(CUSTOMER_360, Counts(read=c.rows, accepted=c.rows))
+    )
+    named = commit | "Name" >> beam.Map(lambda c: (CUSTOMER_360, c))
+    inputs = {CUSTOMER_360: tuple(f"{name}@{version}" for name, version in sorted(planned.versions.items()))}
+    (counts, named) | "RecordRun" >> RecordRun(lake, run, inputs)
+
+
+def _read(lake: Lake, name: str, planned: GoldPlan) -> ReadDelta:
+    columns = INPUTS[name]
+    return ReadDelta(lake.silver(CONTRACTS[name]), columns=columns, version=planned.versions[f"silver/{name}"])
