@@ -1,0 +1,98 @@
+"""What a person sees: a few lines a command, or one JSON object for machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from transforms.errors import UserError
+
+
+@dataclass
+class Output:
+    """Prints lines for a person, or collects facts and prints them as one JSON object at the end."""
+
+    as_json: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._out = Console(highlight=False, soft_wrap=True)
+        self._err = Console(stderr=True, highlight=False)
+
+    def say(self, line: str, **facts: Any) -> None:
+        self.facts |= facts
+        if not self.as_json:
+            self._out.print(line)
+
+    def table(self, name: str, rows: list[Mapping[str, Any]]) -> None:
+        self.facts[name] = rows
+        if self.as_json or not rows:
+            return
+        shown = Table(box=None, pad_edge=False, header_style="bold")
+        numbers = {key for key in rows[0] if all(isinstance(r[key], int | float | type(None)) for r in rows)}
+        for key in rows[0]:
+            shown.add_column(key, justify="right" if key in numbers else "left")
+        for row in rows:
+            shown.add_row(*(_cell(value) for value in row.values()))
+        self._out.print(shown)
+
+    @contextmanager
+    def working(self, what: str) -> Iterator[None]:
+        """A spinner beside `what` while it lasts, on a terminal only."""
+        if self.as_json or not self._err.is_terminal:
+            yield
+            return
+        with self._err.status(what):
+            yield
+
+    def close(self) -> None:
+        if self.as_json:
+            print(json.dumps(self.facts, default=str, ensure_ascii=False))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    return str(value)
+
+
+def answer(command: Callable[[], None]) -> None:
+    """Runs a command; what the user can mend is one line on the error stream and exit code 1, never a traceback."""
+    try:
+        command()
+    except UserError as error:
+        fail(error)
+    except Exception as error:  # Beam wraps what a worker raised; the user's part of it is what counts
+        cause = user_cause(error)
+        if cause is None:
+            raise
+        fail(cause)
+
+
+def user_cause(error: BaseException | None) -> UserError | None:
+    """The `UserError` behind a chain of exceptions, if there is one."""
+    seen = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, UserError):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def fail(error: UserError) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {error}", markup=True)
+    sys.exit(1)

@@ -1,0 +1,179 @@
+"""Replay: refused rows go through again after a fix."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.config import Lake, Run
+from pipelines.registry import registered
+from pipelines.runs import TableRun, record
+from transforms.bronze.conform import RAW_LIMIT
+from transforms.bronze.envelope import Origin, bronze_schema
+from transforms.bronze.evolution import business_schema
+from transforms.bronze.ingest import IngestSpec, ingest_batch
+from transforms.contracts import Contract, contract
+from transforms.counts import Counts
+from transforms.io.dead_letter import KEY, OPEN, REJECTS, REPLAYED
+from transforms.io.delta import append_rows, arrow_schema, open_table, read_table, upsert_rows
+from transforms.io.files import discover, read_split, split
+from transforms.silver.clean import to_silver
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """One batch of rejects that went through again: those accepted now, as bronze rows, and those still refused."""
+
+    accepted: pa.Table
+    accepted_ids: list[str]
+    refused: dict[str, tuple[str, str]]  # reject_id -> (rule, reason)
+
+
+def replay(
+    lake: Lake, run: Run, table: str | None = None, rule: str | None = None, country: str = "GB"
+) -> tuple[TableRun, ...]:
+    """Sends open rejects through reading, contract and rules again.
+
+    A row that passes now is appended to bronze with its own file and position (the next silver run takes it up) and
+    its reject is closed as "replayed". A row that does not stays open, with one attempt more and today's reason.
+    Rows longer than the dead-letter table keeps (1 MiB) stay as they are.
+    """
+    if open_table(lake.rejects) is None:
+        return ()
+    where = [("status", "=", OPEN)]
+    where += [("table", "=", contract(table).name)] if table else []
+    where += [("rule", "=", rule)] if rule else []
+    rejects = read_table(lake.rejects, where=tuple(where))
+    done = []
+    for name in sorted(rejects["table"].unique().to_pylist()):
+        rows = rejects.filter(pc.field("table") == name).sort_by("reject_id")
+        whole = rows.filter(pc.less_equal(rows["raw_bytes"], RAW_LIMIT))
+        if whole.num_rows:
+            done.append(_replay_table(lake, run, contract(name), whole, country))
+    if done:
+        record(done, lake, run)
+    return tuple(done)
+
+
+def _replay_table(lake: Lake, run: Run, table: Contract, rejects: pa.Table, country: str) -> TableRun:
+    stored = open_table(lake.bronze(table))
+    business = business_schema(table, arrow_schema(stored) if stored else None)
+    version = max(registered(lake, table)[0], 1)
+    spec = IngestSpec(table, business, Origin("replay", "", run.run_id, run.started_at, version))
+    attempts = list(_attempts(rejects, spec, country))
+    accepted = pa.concat_tables([a.accepted for a in attempts], promote_options="default")
+    passed = {key for a in attempts for key in a.accepted_ids}
+    refused = {key: why for a in attempts for key, why in a.refused.items()}
+    # Named by what is replayed, so that a rerun after a crash between the two tables does not append twice.
+    name = hashlib.blake2b(
+        "".join(f"{i}{n}" for i, n in zip(*(rejects[c].to_pylist() for c in ("reject_id", "attempts")))).encode(),
+        digest_size=16,
+    ).hexdigest()
+    append_rows(lake.bronze(table), accepted, ((f"replay/{name}", 1),), partition_by=table.partition_by)
+    upsert_rows(lake.rejects, _closed(rejects, passed, refused, run), KEY)
+    counts = Counts(read=rejects.num_rows, accepted=len(passed), rejected=len(refused))
+    return TableRun(table.name, ("ops/rejects",), lake.bronze(table), None, counts)
+
+
+def _attempts(rejects: pa.Table, spec: IngestSpec, country: str) -> Iterator[_Attempt]:
+    """Reads rejects of one format and header together, as a file of their raw records."""
+    for kind in rejects.select(["raw_format", "raw_header"]).group_by(["raw_format", "raw_header"]).aggregate([]).to_pylist():
+        same = pc.equal(rejects["raw_format"], kind["raw_format"])
+        header = kind["raw_header"]
+        same_header = pc.is_null(rejects["raw_header"]) if header is None else pc.equal(rejects["raw_header"], header)
+        rows = rejects.filter(pc.and_(same, pc.fill_null(same_header, False)))
+        found = _read_again(rows, spec, kind["raw_format"], header, country)
+        if found is None:  # a record swallowed its neighbours (an open quote): each by itself, then
+            for i in range(rows.num_rows):
+                alone = _read_again(rows.slice(i, 1), spec, kind["raw_format"], header, country)
+                if alone is not None:
+                    yield alone
+        else:
+            yield found
+
+
+def _read_again(
+    rejects: pa.Table, spec: IngestSpec, raw_format: str, header: str | None, country: str
+) -> _Attempt | None:
+    """None when the records do not come back one for one."""
+    offsets: dict[int, int] = {}
+    with tempfile.TemporaryDirectory(prefix="c360-replay-") as folder:
+        path = Path(folder) / f"rejects.{raw_format}"
+        with path.open("wb") as file:
+            if header is not None:
+                file.write(_csv_line(json.loads(header)))
+            for i, raw in enumerate(rejects["raw"].to_pylist()):
+                offsets[file.tell()] = i
+                file.write(raw + b"\n")
+        parts = [
+            (parsed, ingest_batch(parsed, spec, replace(spec.origin, file=str(path))))
+            for piece in split(discover(str(path), raw_format)[0])
+            for parsed in read_split(piece, tuple(spec.business.names))
+        ]
+    positions = [p for _, (ok, bad, _) in parts for p in [*ok["_position"].to_pylist(), *bad["_position"].to_pylist()]]
+    if sorted(positions) != sorted(offsets):
+        return None if rejects.num_rows > 1 else _Attempt(_none(spec), [], {})
+    ids = rejects["reject_id"].to_pylist()
+    refused = {
+        ids[offsets[row["_position"]]]: (row["rule"], row["reason"])
+        for _, (_, bad, _) in parts
+        for row in bad.select(["_position", "rule", "reason"]).to_pylist()
+    }
+    accepted = pa.concat_tables([ok for _, (ok, _, _) in parts] or [_none(spec)], promote_options="default")
+    order = pa.array([offsets[p] for p in accepted["_position"].to_pylist()], pa.int64())
+    accepted = _at_home(accepted, rejects.take(order))
+    return _through_silver(accepted, rejects.take(order)["reject_id"].to_pylist(), refused, spec, country)
+
+
+def _through_silver(
+    accepted: pa.Table, ids: list[str], refused: dict[str, tuple[str, str]], spec: IngestSpec, country: str
+) -> _Attempt:
+    """A row that silver would still refuse is not accepted: its bronze row may be there already."""
+    _, rejected = to_silver(accepted, spec.contract, spec.origin.ingested_at, country)
+    bad = {
+        (row["_file"], row["_position"]): (row["_rule"], row["_reason"])
+        for row in rejected.select(["_file", "_position", "_rule", "_reason"]).to_pylist()
+    }
+    places = list(zip(accepted["_file"].to_pylist(), accepted["_position"].to_pylist(), strict=True))
+    keep = [place not in bad for place in places]
+    refused |= {key: bad[place] for key, place in zip(ids, places, strict=True) if place in bad}
+    return _Attempt(accepted.filter(pa.array(keep, pa.bool_())), [k for k, ok in zip(ids, keep) if ok], refused)
+
+
+def _at_home(accepted: pa.Table, rejects: pa.Table) -> pa.Table:
+    """The rows with the file and position they first came from."""
+    for name in ("file", "position"):
+        at = accepted.schema.get_field_index(f"_{name}")
+        column = rejects[name].cast(accepted.schema.field(at).type)
+        accepted = accepted.set_column(at, accepted.schema.field(at), column)
+    return accepted
+
+
+def _closed(
+    rejects: pa.Table, passed: set[str], refused: dict[str, tuple[str, str]], run: Run
+) -> pa.Table:
+    rows = []
+    for row in rejects.to_pylist():
+        key = row["reject_id"]
+        row |= {"attempts": row["attempts"] + 1, "run_id": run.run_id}
+        if key in passed:
+            row["status"] = REPLAYED
+        elif key in refused:
+            row["rule"], row["reason"] = refused[key]
+        rows.append(row)
+    return pa.Table.from_pylist(rows, schema=REJECTS)
+
+
+def _none(spec: IngestSpec) -> pa.Table:
+    return bronze_schema(spec.contract, spec.business).empty_table()
+
+
+def _csv_line(names: list[str]) -> bytes:
+    return (",".join('"' + name.replace('"', '""') + '"' for name in names) + "\n").encode()
