@@ -23,12 +23,17 @@ CUSTOMER_360 = "customer_360"
 
 @dataclass(frozen=True)
 class GoldPlan:
-    """Which silver tables at which versions make gold; `changed` are those gold was not made from yet."""
+    """Which silver tables at which versions make gold, as of which moment; `number` counts the rebuilds."""
 
     versions: dict[str, int]
-    changed: tuple[tuple[str, int], ...]
+    number: int
     rows: int
     as_of: datetime
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        versions = tuple(f"silver/{CONTRACTS[name].path}@{version}" for name, version in sorted(self.versions.items()))
+        return (*versions, f"as_of@{self.as_of.isoformat()}")
 
 
 def plan(lake: Lake, as_of: datetime | None = None) -> GoldPlan | None:
@@ -38,14 +43,17 @@ def plan(lake: Lake, as_of: datetime | None = None) -> GoldPlan | None:
     if not found:
         raise UserError("there is no silver table", where=lake.uri, remedy="run the commands bronze and silver first")
     day = as_of or latest_event(lake, list(found))
-    versions = {f"silver/{name}": table.version() for name, table in found.items()}
-    versions["as_of"] = int(day.timestamp())
     uri = lake.gold(CUSTOMER_360)
-    made = committed(uri, list(versions)) if open_table(uri) is not None else {}
-    changed = tuple((name, version) for name, version in versions.items() if made.get(name) != version)
-    if not changed:
-        return None
-    return GoldPlan(versions, changed, sum(table.count() for table in found.values()), day)
+    number = committed(uri, ["gold"]).get("gold", 0) if open_table(uri) is not None else 0
+    versions = {name: table.version() for name, table in found.items()}
+    planned = GoldPlan(versions, number + 1, sum(table.count() for table in found.values()), day)
+    return None if number and planned.inputs == _made_from(lake) else planned
+
+
+def _made_from(lake: Lake) -> tuple[str, ...]:
+    """The inputs of the latest recorded rebuild."""
+    runs = read_table(lake.runs, where=(("table", "=", CUSTOMER_360),)).sort_by([("started_at", "descending")])
+    return tuple(runs["inputs"][0].as_py()) if runs.num_rows else ()
 
 
 def latest_event(lake: Lake, names: list[str]) -> datetime:
@@ -72,20 +80,19 @@ def assemble(lake: Lake, run: Run, engine: Engine = Engine(), as_of: datetime | 
 
 def build(root: beam.Pipeline, lake: Lake, run: Run, planned: GoldPlan, spill: str | None) -> None:
     """Reads only the columns gold needs, groups them by customer, writes one table."""
-    names = [name for name in INPUTS if f"silver/{name}" in planned.versions]
+    names = [name for name in INPUTS if name in planned.versions]
     tables = {name: root | f"Read {name}" >> _read(lake, name, planned) for name in names}
     customers = tables | "Assemble" >> AssembleCustomers(planned.as_of, buckets_for(planned.rows), spill)
     commit = customers | "WriteGold" >> WriteDelta(
-        lake.gold(CUSTOMER_360), SCHEMA, Overwrite(whole_table=True), transactions=planned.changed
+        lake.gold(CUSTOMER_360), SCHEMA, Overwrite(whole_table=True), transactions=(("gold", planned.number),)
     )
     counts = commit | "Count" >> beam.Map(
         lambda c: TableCounts(CUSTOMER_360, Counts(read=c.rows, accepted=c.rows))
     )
     named = commit | "Name" >> beam.Map(lambda c: (CUSTOMER_360, c))
-    inputs = {CUSTOMER_360: tuple(f"{name}@{version}" for name, version in sorted(planned.versions.items()))}
-    (counts, named) | "RecordRun" >> RecordRun(lake, run, inputs)
+    (counts, named) | "RecordRun" >> RecordRun(lake, run, {CUSTOMER_360: planned.inputs})
 
 
 def _read(lake: Lake, name: str, planned: GoldPlan) -> ReadDelta:
     columns = INPUTS[name]
-    return ReadDelta(lake.silver(CONTRACTS[name]), columns=columns, version=planned.versions[f"silver/{name}"])
+    return ReadDelta(lake.silver(CONTRACTS[name]), columns=columns, version=planned.versions[name])

@@ -145,7 +145,7 @@ def _settle(
     table: SilverPlan, cleaned: beam.pvalue.DoOutputsTuple, parents: dict[str, beam.PCollection], spill: str | None
 ) -> beam.pvalue.DoOutputsTuple:
     contract, name = table.contract, table.contract.name
-    bounds = cleaned[OUTLIERS] | f"Bounds {name}" >> beam.CombineGlobally(_bounds)
+    bounds = cleaned[OUTLIERS] | f"Bounds {name}" >> beam.CombineGlobally(merge_outliers) | f"Fences {name}" >> beam.Map(outlier_bounds)
     known = [parents[key.table] for key in contract.foreign_keys if key.table in parents]
     nobody = cleaned[COUNTS].pipeline | f"NoParents {name}" >> beam.Create([], reshuffle=False)
     keysets = [nobody, *dict.fromkeys(known)] | f"Parents {name}" >> beam.Flatten()
@@ -155,10 +155,6 @@ def _settle(
         | f"ByKey {name}" >> group
         | f"Settle {name}" >> SettleRows(table.spec, beam.pvalue.AsSingleton(bounds), beam.pvalue.AsDict(keysets))
     )
-
-
-def _bounds(summaries: Iterable) -> object:
-    return outlier_bounds(summaries)
 
 
 def _count(name: str, cleaned: beam.pvalue.DoOutputsTuple, settled: beam.pvalue.DoOutputsTuple) -> beam.PCollection:

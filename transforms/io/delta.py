@@ -21,7 +21,7 @@ from transforms.io.delta_modes import Append, Mode, Overwrite, Upsert
 from transforms.io.delta_read import BATCH_ROWS, NotAppendOnly, Scan, ScanFile, plan_scan, read_file, read_table
 from transforms.io.delta_rows import append_rows, overwrite_rows, upsert_rows, write_rows
 from transforms.io.delta_sink import TARGET_BYTES, TableSink
-from transforms.io.delta_table import committed, create_table, evolve_schema, open_table, table_version
+from transforms.io.delta_table import arrow_schema, committed, create_table, evolve_schema, open_table, table_version
 
 __all__ = [
     "Append",
@@ -33,6 +33,7 @@ __all__ = [
     "Upsert",
     "WriteDelta",
     "append_rows",
+    "arrow_schema",
     "committed",
     "create_table",
     "evolve_schema",
@@ -111,6 +112,7 @@ class WriteDelta(beam.PTransform):
         the rows. In windows other than the global one, the window's end in milliseconds is added to the app_id.
       evolve: columns beyond `schema` are added to the table, nullable.
       target_file_bytes: a file is closed once it is larger.
+      after: nothing is committed before these collections are complete; files are written meanwhile.
 
     Raises, when the pipeline runs:
       SchemaMismatch: a column, type, null or CHECK constraint does not fit; nothing is committed.
@@ -125,6 +127,7 @@ class WriteDelta(beam.PTransform):
     evolve: bool = False
     target_file_bytes: int = TARGET_BYTES
     description: str = ""
+    after: tuple[beam.PCollection, ...] = ()
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -147,9 +150,11 @@ class WriteDelta(beam.PTransform):
                 tuple[None, list[DataFile]]
             )
             files = (files, start) | "WithStart" >> beam.Flatten()
+        grouped = files | "OneCommitter" >> beam.GroupByKey()
+        if self.after:
+            grouped = grouped | "After" >> beam.WaitOn(*self.after)
         return (
-            files
-            | "OneCommitter" >> beam.GroupByKey()
+            grouped
             | "Commit" >> beam.ParDo(_CommitFn(self._write, self.transactions)).with_output_types(CommitResult)
         )
 
