@@ -153,9 +153,8 @@ class WriteDelta(beam.PTransform):
         grouped = files | "OneCommitter" >> beam.GroupByKey()
         if self.after:
             grouped = grouped | "After" >> beam.WaitOn(*self.after)
-        return (
-            grouped
-            | "Commit" >> beam.ParDo(_CommitFn(self._write, self.transactions)).with_output_types(CommitResult)
+        return grouped | "Commit" >> beam.ParDo(_CommitFn(self._write, self.transactions)).with_output_types(
+            CommitResult
         )
 
 
