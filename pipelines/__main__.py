@@ -1,0 +1,195 @@
+"""The command line: `python -m pipelines COMMAND`, installed as `c360`."""
+
+from __future__ import annotations
+
+import logging
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from transforms.errors import UserError
+
+app = typer.Typer(
+    help="Customer 360 on Apache Beam: raw files to bronze, silver and gold Delta tables.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+LakeOption = Annotated[str, typer.Option("--lake", help="a folder, abfss://... or az://...", envvar="C360_LAKE")]
+Json = Annotated[bool, typer.Option("--json", help="one JSON object instead of lines")]
+Runner = Annotated[str, typer.Option("--runner", help="a Beam runner; by default in this process")]
+RunTime = Annotated[str | None, typer.Option("--run-time", help="the run's time (ISO, UTC); by default now")]
+Country = Annotated[str, typer.Option("--country", help="alpha-2 country of phone numbers without one")]
+_BEAM = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+def _run(command: str, at: str | None = None):  # type: ignore[no-untyped-def]
+    from pipelines.config import Run
+
+    return Run(command, started_at=_moment(at) or datetime.now(UTC))
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"{text!r} is no time", remedy="write it as 2010-12-10T00:00:00Z") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _engine(runner: str, context: typer.Context):  # type: ignore[no-untyped-def]
+    from pipelines.options import Engine
+
+    return Engine(runner, tuple(context.args))
+
+
+@app.command(context_settings=_BEAM)
+def bronze(
+    context: typer.Context,
+    input: Annotated[str, typer.Option("--input", help="a data set's folder, or files of one table")],
+    lake: LakeOption = "lake",
+    table: Annotated[list[str] | None, typer.Option("--table", help="only this table; needed for a single file")] = None,
+    map: Annotated[list[str] | None, typer.Option("--map", help="COLUMN=column of the file; with one --table")] = None,
+    format: Annotated[str | None, typer.Option("--format", help="jsonl, csv or parquet; by default by name")] = None,
+    run_time: RunTime = None,
+    runner: Runner = "",
+    json: Json = False,
+) -> None:
+    """Reads new files into bronze, each once; refused rows go to the rejects."""
+    from pipelines.commands import run_bronze
+
+    run_bronze(lake, input, table or [], map or [], format, _run("bronze", run_time), _engine(runner, context), json)
+
+
+@app.command(context_settings=_BEAM)
+def silver(
+    context: typer.Context,
+    lake: LakeOption = "lake",
+    country: Country = "GB",
+    run_time: RunTime = None,
+    runner: Runner = "",
+    json: Json = False,
+) -> None:
+    """Standardises, checks and deduplicates what bronze gained."""
+    from pipelines.commands import run_silver
+
+    run_silver(lake, country, _run("silver", run_time), _engine(runner, context), json)
+
+
+@app.command(context_settings=_BEAM)
+def gold(
+    context: typer.Context,
+    lake: LakeOption = "lake",
+    as_of: Annotated[str | None, typer.Option("--as-of", help="day of reference; by default the latest event")] = None,
+    run_time: RunTime = None,
+    runner: Runner = "",
+    json: Json = False,
+) -> None:
+    """Makes customer_360 from silver."""
+    from pipelines.commands import run_gold
+
+    run_gold(lake, _moment(as_of), _run("gold", run_time), _engine(runner, context), json)
+
+
+@app.command()
+def replay(
+    lake: LakeOption = "lake",
+    table: Annotated[str | None, typer.Option("--table", help="only rejects of this table")] = None,
+    rule: Annotated[str | None, typer.Option("--rule", help="only rejects by this rule")] = None,
+    country: Country = "GB",
+    json: Json = False,
+) -> None:
+    """Sends rejects through again, after a fix."""
+    from pipelines.commands import run_replay
+
+    run_replay(lake, table, rule, country, _run("replay"), json)
+
+
+@app.command()
+def maintain(
+    lake: LakeOption = "lake",
+    retention_hours: Annotated[int, typer.Option(help="files younger than this are kept")] = 168,
+    dry_run: Annotated[bool, typer.Option(help="only say what would be done")] = False,
+    json: Json = False,
+) -> None:
+    """Compacts small files, removes old ones, writes checkpoints."""
+    from pipelines.commands import run_maintain
+
+    run_maintain(lake, retention_hours, dry_run, json)
+
+
+@app.command()
+def generate(
+    out: Annotated[str, typer.Option("--out", help="the folder to write to")] = "data",
+    customers: Annotated[int, typer.Option(help="how many persons")] = 10_000,
+    days: Annotated[int, typer.Option(help="how many days of history")] = 365,
+    seed: Annotated[int, typer.Option(help="the same seed gives the same rows")] = 7,
+    format: Annotated[str, typer.Option("--format", help="jsonl or parquet")] = "jsonl",
+    broken: Annotated[float, typer.Option(help="share of broken rows")] = 0.005,
+    duplicates: Annotated[float, typer.Option(help="share of duplicated rows")] = 0.01,
+    late: Annotated[float, typer.Option(help="share of late rows")] = 0.005,
+    json: Json = False,
+) -> None:
+    """Writes a made-up retailer's data, all tables, with the truth beside it."""
+    from pipelines.commands import run_generate
+
+    shares = {"broken_share": broken, "duplicate_share": duplicates, "late_share": late}
+    run_generate(out, {"customers": customers, "days": days, "seed": seed, **shares}, format, json)
+
+
+@app.command()
+def report(
+    lake: LakeOption = "lake",
+    out: Annotated[str, typer.Option("--out", help="the HTML file")] = "report.html",
+    json: Json = False,
+) -> None:
+    """Writes the lake's report, one HTML file."""
+    from pipelines.commands import run_report
+
+    run_report(lake, out, json)
+
+
+@app.command()
+def show(
+    what: Annotated[str, typer.Argument(help="a table, or 'customer'")],
+    id: Annotated[str | None, typer.Argument(help="the customer's id")] = None,
+    lake: LakeOption = "lake",
+    layer: Annotated[str | None, typer.Option("--layer", help="bronze or silver")] = None,
+    limit: Annotated[int, typer.Option(min=1)] = 10,
+    version: Annotated[int | None, typer.Option(help="an earlier version of the table")] = None,
+    json: Json = False,
+) -> None:
+    """Shows a table, or one customer: `show transactions`, `show customer 12347`."""
+    from pipelines.commands import run_show
+
+    run_show(lake, what, id, layer, limit, version, json)
+
+
+@app.command()
+def demo(
+    out: Annotated[str, typer.Option("--out", help="the folder for input, lake and report")] = "demo",
+    orders: Annotated[str | None, typer.Option("--orders", help="Online Retail II as Parquet")] = None,
+    json: Json = False,
+) -> None:
+    """Real orders from raw files to customer_360 and a report, in a minute or two."""
+    from pipelines.commands import run_demo
+
+    run_demo(Path(out), Path(orders) if orders else None, json)
+
+
+def main() -> None:
+    """Entry point of `c360`."""
+    logging.basicConfig(level=os.environ.get("C360_LOG", "ERROR"))
+    from pipelines.console import answer
+
+    answer(app)
+
+
+if __name__ == "__main__":
+    main()

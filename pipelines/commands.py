@@ -1,0 +1,234 @@
+"""One function a command: run it, then say in a few lines what it did."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from time import perf_counter
+
+from pipelines import bronze, gold, silver
+from pipelines.config import Lake, Run
+from pipelines.console import Output
+from pipelines.dataset import inputs_of, mapped_input
+from pipelines.options import Engine
+from pipelines.runs import TableRun
+from transforms.errors import UserError
+
+
+def _rows(tables: Iterable[TableRun]) -> list[dict[str, object]]:
+    rows = []
+    for table in tables:
+        counts = table.counts
+        rows.append(
+            {
+                "table": table.table.lower(),
+                "read": counts.read,
+                "accepted": counts.accepted,
+                "rejected": counts.rejected,
+                "duplicates": counts.duplicates,
+                "version": table.output_version,
+            }
+        )
+    return rows
+
+
+def run_bronze(
+    lake: str,
+    location: str,
+    tables: list[str],
+    maps: list[str],
+    format: str | None,
+    run: Run,
+    engine: Engine,
+    as_json: bool,
+) -> None:
+    out = Output(as_json)
+    if len(tables) == 1:
+        one, recognised = mapped_input(tables[0], location, maps, format)
+        inputs = [one]
+        out.say(f"columns: {recognised}", columns=recognised)
+    elif maps or format:
+        raise UserError("--map and --format are for the files of one table", remedy="name it with --table")
+    else:
+        inputs = inputs_of(location, tables)
+    start = perf_counter()
+    with out.working("reading files into bronze"):
+        result = bronze.ingest(Lake(lake), run, inputs, engine)
+    _say_bronze(result, perf_counter() - start, out)
+    out.close()
+
+
+def _say_bronze(result: bronze.BronzeResult, seconds: float, out: Output) -> None:
+    out.facts |= {"known_files": result.known_files, "changed": bool(result.tables)}
+    if not result.tables:
+        out.say(f"bronze: nothing new; all {result.known_files:,} files are in the lake already")
+        return
+    read = sum(table.counts.read for table in result.tables)
+    out.say(f"bronze: {read:,} rows in {seconds:.1f} s; {result.known_files:,} files were known already")
+    out.table("bronze", _rows(result.tables))
+    for table, changes in result.changes.items():
+        told = [f"{c.column} {c.change}" for c in changes if c.change != "declared"]
+        if told:
+            out.say(f"schema of {table.lower()}: {', '.join(told)}")
+
+
+def run_silver(lake: str, country: str, run: Run, engine: Engine, as_json: bool) -> None:
+    out = Output(as_json)
+    start = perf_counter()
+    with out.working("refining bronze to silver"):
+        result = silver.refine(Lake(lake), run, engine, country)
+    _say_silver(result, perf_counter() - start, out)
+    out.close()
+
+
+def _say_silver(result: silver.SilverResult, seconds: float, out: Output) -> None:
+    out.facts |= {"changed": bool(result.tables)}
+    if not result.tables and not result.unchanged:
+        raise UserError("there is no bronze table", remedy="run the command bronze first, or give --lake")
+    if not result.tables:
+        out.say("silver: nothing new; silver is up to date with bronze")
+        return
+    read = sum(table.counts.read for table in result.tables)
+    out.say(f"silver: {read:,} rows in {seconds:.1f} s")
+    out.table("silver", _rows(result.tables))
+    conflicts = {t.table.lower(): t.counts.conflicts for t in result.tables if t.counts.conflicts}
+    for table, count in conflicts.items():
+        out.say(f"{table}: {count:,} rows had the key of another row but other content; the latest version was kept")
+
+
+def run_gold(lake: str, as_of: datetime | None, run: Run, engine: Engine, as_json: bool) -> None:
+    out = Output(as_json)
+    start = perf_counter()
+    with out.working("making customer_360"):
+        result = gold.assemble(Lake(lake), run, engine, as_of)
+    _say_gold(result, perf_counter() - start, out)
+    out.close()
+
+
+def _say_gold(result: TableRun | None, seconds: float, out: Output) -> None:
+    out.facts |= {"changed": result is not None}
+    if result is None:
+        out.say("gold: nothing new; customer_360 is up to date with silver")
+    else:
+        out.say(f"gold: customer_360 has {result.counts.accepted:,} customers, in {seconds:.1f} s")
+        out.facts["customers"] = result.counts.accepted
+
+
+def run_replay(lake: str, table: str | None, rule: str | None, country: str, run: Run, as_json: bool) -> None:
+    from pipelines.replay import replay
+
+    out = Output(as_json)
+    done = replay(Lake(lake), run, table, rule, country)
+    if not done:
+        out.say("replay: no open rejects", changed=False)
+    else:
+        passed = sum(t.counts.accepted for t in done)
+        total = sum(t.counts.read for t in done)
+        out.say(f"replay: {passed:,} of {total:,} rejects pass now and are in bronze; run silver to take them up")
+        out.table("replay", _rows(done))
+    out.close()
+
+
+def run_maintain(lake: str, retention_hours: int, dry_run: bool, as_json: bool) -> None:
+    from pipelines.maintain import maintain_tables
+
+    out = Output(as_json)
+    with out.working("maintaining tables"):
+        rows = list(maintain_tables(Lake(lake), retention_hours, dry_run))
+    if not rows:
+        raise UserError("there is no table", where=lake, remedy="give the lake with --lake")
+    out.say(f"maintain: {len(rows)} tables" + (" (dry run, nothing changed)" if dry_run else ""))
+    out.table("tables", rows)
+    out.close()
+
+
+def run_generate(folder: str, spec: dict[str, float], format: str, as_json: bool) -> None:
+    from transforms.generator.dataset import write_dataset
+    from transforms.generator.spec import GeneratorSpec
+
+    out = Output(as_json)
+    if os.path.isdir(folder) and os.listdir(folder):
+        raise UserError("the folder is not empty", where=folder, remedy="give a new folder with --out")
+    start = perf_counter()
+    with out.working("writing made-up data"):
+        rows = write_dataset(GeneratorSpec(**spec), folder, format)  # type: ignore[arg-type]
+    out.say(f"generate: {sum(rows.values()):,} rows in {perf_counter() - start:.1f} s into {folder}", rows=rows)
+    out.table("tables", [{"table": name.lower(), "rows": count} for name, count in rows.items()])
+    out.say(f"next: python -m pipelines bronze --input {folder} --lake lake")
+    out.close()
+
+
+def run_report(lake: str, path: str, as_json: bool) -> None:
+    out = Output(as_json)
+    write_report(Lake(lake), Path(path))
+    out.say(f"report: {path}", report=path)
+    out.close()
+
+
+def write_report(lake: Lake, path: Path) -> None:
+    from pipelines.report import render
+    from pipelines.report.facts import gather
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render(gather(lake)), encoding="utf-8")
+
+
+def run_show(
+    lake: str, what: str, id: str | None, layer: str | None, limit: int, version: int | None, as_json: bool
+) -> None:
+    from pipelines.show import show_customer, show_table
+
+    out = Output(as_json)
+    if what.lower() == "customer":
+        if id is None:
+            raise UserError("which customer?", remedy="write `show customer ID`")
+        show_customer(Lake(lake), id, out)
+    else:
+        show_table(Lake(lake), what, layer, limit, out, version)
+    out.close()
+
+
+def run_demo(folder: Path, orders: Path | None, as_json: bool) -> None:
+    from pipelines.demo import make_input
+
+    out = Output(as_json)
+    start = perf_counter()
+    with out.working("writing the demo's raw files"):
+        made = make_input(folder / "input", orders)
+    out.say(f"input: {made}", input=str(folder / "input"))
+    lake, engine = Lake(str(folder / "lake")), Engine()
+    with out.working("reading files into bronze"):
+        first = bronze.ingest(lake, Run("bronze"), inputs_of(str(folder / "input")), engine)
+    with out.working("refining bronze to silver"):
+        second = silver.refine(lake, Run("silver"), engine)
+    with out.working("making customer_360"):
+        third = gold.assemble(lake, Run("gold"), engine)
+    changed = bool(first.tables or second.tables or third)
+    for name, tables in (("bronze", first.tables), ("silver", second.tables)):
+        _say_layer(name, tables, out)
+    _say_gold(third, 0.0, out) if third is None else out.say(
+        f"gold:   customer_360 has {third.counts.accepted:,} customers", customers=third.counts.accepted
+    )
+    path = folder / "report.html"
+    if changed or not path.exists():
+        with out.working("drawing the report"):
+            write_report(lake, path)
+    if not changed:
+        out.say("nothing changed: every file is in the lake already")
+    out.say(f"report: {path.resolve()}", report=str(path), changed=changed)
+    out.say(f"done in {perf_counter() - start:.0f} s", seconds=round(perf_counter() - start, 1))
+    out.close()
+
+
+def _say_layer(name: str, tables: tuple[TableRun, ...], out: Output) -> None:
+    out.facts[name] = _rows(tables)
+    if not tables:
+        out.say(f"{name}: nothing new")
+        return
+    total = sum((t.counts for t in tables), start=type(tables[0].counts)())
+    out.say(
+        f"{name}: {len(tables)} tables, {total.read:,} rows read = {total.accepted:,} accepted"
+        f" + {total.rejected:,} rejected + {total.duplicates:,} duplicates"
+    )

@@ -1,0 +1,97 @@
+"""A look at any table, or at one customer as a person would want to read it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+from rich.console import Console
+from rich.panel import Panel
+
+from pipelines.config import Lake
+from pipelines.console import Output
+from pipelines.gold import CUSTOMER_360
+from transforms.contracts import CONTRACTS, contract
+from transforms.errors import UserError
+from transforms.io.delta import open_table, read_table
+
+_OPS = ("rejects", "runs", "schemas", "profiles", "drift")
+
+
+def uri_of(lake: Lake, name: str, layer: str | None) -> str:
+    """The address of a table by name; the layer defaults to the one a reader most likely means."""
+    if name in _OPS:
+        return str(getattr(lake, name))
+    if name.lower() == CUSTOMER_360:
+        return lake.gold(CUSTOMER_360)
+    table = contract(name)
+    if layer not in (None, "bronze", "silver"):
+        raise UserError(f"there is no layer {layer!r} for {table.name}", remedy="use --layer bronze or silver")
+    return lake.bronze(table) if layer == "bronze" else lake.silver(table)
+
+
+def show_table(lake: Lake, name: str, layer: str | None, limit: int, out: Output, version: int | None = None) -> None:
+    """Prints the number of rows, the version and some rows of a table."""
+    uri = uri_of(lake, name, layer)
+    table = open_table(uri)
+    if table is None:
+        raise UserError(f"there is no table {name}", where=uri, remedy="run bronze, silver and gold first, or give --lake")
+    rows = read_table(uri, version=version)
+    out.say(f"[bold]{name}[/]: {rows.num_rows:,} rows, version {version if version is not None else table.version()}")
+    frame = pl.DataFrame(rows.slice(0, limit))
+    if out.as_json:
+        out.facts["rows"] = frame.to_dicts()
+        return
+    with pl.Config(tbl_cols=-1, tbl_rows=limit, tbl_width_chars=Console().width, fmt_str_lengths=24):
+        print(frame)
+
+
+def show_customer(lake: Lake, customer_id: str, out: Output) -> None:
+    """Prints one customer: who, worth, habits, last purchases."""
+    if open_table(lake.gold(CUSTOMER_360)) is None:
+        raise UserError("there is no customer_360 yet", where=lake.uri, remedy="run the commands bronze, silver and gold")
+    rows = read_table(lake.gold(CUSTOMER_360), where=(("customer_id", "=", customer_id),)).to_pylist()
+    if not rows:
+        raise UserError(f"no customer {customer_id!r}", where=lake.uri, remedy="`show customer_360` lists some")
+    orders = _last_orders(lake, customer_id)
+    out.facts |= {"customer": rows[0], "last_orders": orders}
+    if out.as_json:
+        return
+    Console(highlight=False).print(Panel("\n".join(_portrait(rows[0])), title=f"customer {customer_id}", expand=False))
+    out.table("last_orders", orders)
+
+
+def _last_orders(lake: Lake, customer_id: str) -> list[dict[str, Any]]:
+    table = CONTRACTS["CUSTOMER_TRANSACTIONS"]
+    if open_table(lake.silver(table)) is None:
+        return []
+    columns = ("TRANSACTION_DATE", "TRANSACTION_ID", "TRANSACTION_TYPE", "CHANNEL", "TOTAL_AMOUNT", "CURRENCY_CODE")
+    rows = read_table(lake.silver(table), columns=columns, where=(("CUSTOMER_ID", "=", customer_id),))
+    newest = rows.sort_by([("TRANSACTION_DATE", "descending")]).slice(0, 5).to_pylist()
+    return [{key: str(value) if value is not None else "" for key, value in row.items()} for row in newest]
+
+
+def _portrait(row: dict[str, Any]) -> list[str]:
+    def day(value: Any) -> str:
+        return f"{value:%Y-%m-%d}" if value else "never"
+
+    def share(value: float | None) -> str:
+        return "-" if value is None else f"{value:.0%}"
+
+    money = row.get("revenue_currency") or ""
+    name = " ".join(part for part in (row["first_name"], row["last_name"]) if part) or "name unknown"
+    return [
+        f"[bold]{name}[/] · {row['city'] or '-'}, {row['country_code'] or '-'} · {row['customer_status'] or '-'}",
+        f"person: {row['person_id'] or 'not resolved yet'} · loyalty: {row['loyalty_tier'] or '-'}",
+        f"worth: {row['net_revenue']:,} {money} net in {row['orders_count']} orders, average "
+        f"{row['average_order_amount'] or 0:,} {money}; returned {row['returned_amount']:,} {money} in {row['returns_count']}",
+        f"first order {day(row['first_order_at'])}, last order {day(row['last_order_at'])}, "
+        f"last seen {day(row['last_seen_at'])}",
+        f"RFM {row['recency_score'] or '-'}/{row['frequency_score'] or '-'}/{row['monetary_score'] or '-'}: "
+        f"{row['rfm_segment'] or 'no orders'} · likes {row['favourite_category'] or '-'}",
+        f"orders by channel: POS {share(row['share_pos'])}, web {share(row['share_ecommerce'])}, "
+        f"app {share(row['share_mobile'])}, social {share(row['share_social'])}",
+        f"messages: opens {share(row['open_rate'])} of delivered, clicks {share(row['click_rate'])} of opened",
+        f"service: {row['tickets_count']} tickets ({row['open_tickets_count']} open), "
+        f"{row['interactions_count']} contacts",
+    ]
