@@ -17,15 +17,18 @@ from transforms.batches import register_batch_coder
 from transforms.io import storage
 from transforms.io.delta_commit import CommitResult, TableWrite, Transactions, commit
 from transforms.io.delta_files import DataFile
+from transforms.io.delta_maintain import MaintainResult, maintain
 from transforms.io.delta_modes import Append, Mode, Overwrite, Upsert
 from transforms.io.delta_read import BATCH_ROWS, NotAppendOnly, Scan, ScanFile, plan_scan, read_file, read_table
 from transforms.io.delta_rows import append_rows, overwrite_rows, upsert_rows, write_rows
 from transforms.io.delta_sink import TARGET_BYTES, TableSink
 from transforms.io.delta_table import arrow_schema, committed, create_table, evolve_schema, open_table, table_version
 
+APPEND = Append()
 __all__ = [
     "Append",
     "CommitResult",
+    "MaintainResult",
     "NotAppendOnly",
     "Overwrite",
     "ReadDelta",
@@ -37,6 +40,7 @@ __all__ = [
     "committed",
     "create_table",
     "evolve_schema",
+    "maintain",
     "open_table",
     "overwrite_rows",
     "read_table",
@@ -53,8 +57,8 @@ class ReadDelta(beam.PTransform):
     Args:
       uri: a local folder, or `abfss://`, `az://`, `azfs://`.
       columns: those to read, in this order; None for all.
-      where: conditions (column, operator, value), all of which hold for every row given out. Operators: = != < <= > >= in
-        is_null not_null. A null passes no comparison. Partitions, file statistics and row groups are used to read less.
+      where: conditions (column, operator, value), all of which hold for every row given out. Operators: = != < <= > >=
+        in is_null not_null. A null passes no comparison. Partitions, statistics and row groups are used to read less.
       version: a table version, or a moment: the table as it was then.
       since: only rows of files added after this version; compactions are seen through.
       missing_ok, schema: a missing table reads as an empty one of `schema`.
@@ -99,17 +103,17 @@ class ReadDelta(beam.PTransform):
 class WriteDelta(beam.PTransform):
     """Writes record batches to a Delta table, exactly once, in one commit; gives one `CommitResult` (a window).
 
-    Workers write files that nobody sees; one committer adds them, with `transactions`, in a single version. A bundle that is
-    tried again leaves orphans for `maintain` to vacuum, never rows. An empty input still creates the table and commits
-    the transactions.
+    Workers write files that nobody sees; one committer adds them, with `transactions`, in a single version. A bundle
+    that is tried again leaves orphans for `maintain` to vacuum, never rows. An empty input still creates the table and
+    commits the transactions.
 
     Args:
       uri: a local folder, or `abfss://`, `az://`, `azfs://`.
       schema: the columns of the batches; not-null fields are checked.
       mode: `Append()`, `Upsert(key, order_by)` or `Overwrite(whole_table)`.
-      partition_by: the layout; fixed when the table is created. The empty text is stored as null there, as Delta has it.
-      transactions: (app_id, version). All in the table: nothing is written, status "skipped". None: they are committed with
-        the rows. In windows other than the global one, the window's end in milliseconds is added to the app_id.
+      partition_by: the layout; fixed when the table is created. The empty text is null there, as in Delta.
+      transactions: (app_id, version). All in the table: nothing is written, status "skipped". None: they are committed
+        with the rows. In windows other than the global one, the window's end in milliseconds is added to the app_id.
       evolve: columns beyond `schema` are added to the table, nullable.
       target_file_bytes: a file is closed once it is larger.
       after: nothing is committed before these collections are complete; files are written meanwhile.
@@ -121,7 +125,7 @@ class WriteDelta(beam.PTransform):
 
     uri: str
     schema: pa.Schema
-    mode: Mode = Append()
+    mode: Mode = APPEND
     partition_by: tuple[str, ...] = ()
     transactions: tuple[tuple[str, int], ...] = ()
     evolve: bool = False

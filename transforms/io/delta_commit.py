@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
 import time
@@ -40,8 +41,8 @@ Transactions = Sequence[tuple[str, int]]
 class CommitResult:
     """What one commit did; `rows` are the rows given, `version` is the table's after it.
 
-    `status` is "committed", or "skipped" when all its transactions were in the table already. An upsert splits `rows` into
-    `inserted`, `updated` and `stale` (the stored row was newer). `rewritten_bytes` is what an upsert wrote again.
+    `status` is "committed", or "skipped" when all its transactions were in the table already. An upsert splits `rows`
+    into `inserted`, `updated` and `stale` (the stored row was newer, and stays).
     """
 
     uri: str
@@ -94,8 +95,8 @@ class TableWrite:
 def commit(write: TableWrite, files: Iterable[DataFile], transactions: Transactions = ()) -> CommitResult:
     """Commits `files` and `transactions` in one version of the table, created if absent.
 
-    Without `transactions` the files' own names serve as one, so that delivering them twice adds them once. The check and
-    the commit share one table handle; any other commit in between makes this one start over.
+    Without `transactions` the files' own names serve as one, so that delivering them twice adds them once. The check
+    and the commit share one table handle; any other commit in between makes this one start over.
 
     Raises:
       PartlyCommitted: some of the transactions, not all, are in the table.
@@ -242,10 +243,8 @@ def _commit_once(table: DeltaTable, plan: Plan, transactions: Transactions, writ
 def _discard(uri: str, files: list[DataFile]) -> None:
     opened = storage.filesystem(uri)
     for file in files:
-        try:
+        with contextlib.suppress(OSError):  # an orphan costs disk only, and vacuum finds it
             opened.delete_file(file.path)
-        except OSError:
-            pass  # an orphan costs disk only, and vacuum finds it
 
 
 def _result(write: TableWrite, status: str, version: int, files: list[DataFile], plan: Plan) -> CommitResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -27,8 +28,8 @@ OPEN_FILES = 200
 class DataFile:
     """One written file that no commit has named yet.
 
-    `path` is relative to the table and literal (not URL-encoded once more); `partition` holds the values as Delta spells
-    them, None for null; `statistics` is Delta's JSON; `schema` is the file's whole Arrow schema, partition columns too;
+    `path` is relative to the table and literal (not URL-encoded once more); `partition` holds the values as Delta
+    spells them, None for null; `statistics` is Delta's JSON; `schema` is the file's whole Arrow schema, partition columns too;
     `checked` are the CHECK constraints its rows were tested against.
     """
 
@@ -80,7 +81,7 @@ def split_by_partition(rows: pa.Table, columns: tuple[str, ...]) -> Iterator[tup
         order = np.argsort(codes, kind="stable")
         rows, codes = rows.take(pa.array(order)), codes[order]
     edges = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(rows)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         if end > start:
             part = rows.slice(start, end - start)
             yield tuple(part.column(name)[0].as_py() for name in columns), part

@@ -22,7 +22,7 @@ _ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class MaintainResult:
-    """What was done, or with `dry_run` what would be: `vacuumed` counts files of disk, the others files of the table."""
+    """What was done, or with `dry_run` what would be: `vacuumed` counts files on disk, the others the table's."""
 
     uri: str
     version: int

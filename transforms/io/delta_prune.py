@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from transforms.errors import UserError
 
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "in", "is_null", "not_null")
+_COMPARE = dict(zip(OPERATORS, ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"), strict=False))
 Condition = tuple[str, str, Any]
 
 
@@ -95,15 +96,7 @@ def _holds(left: pa.Array, operator: str, values: pa.Array) -> np.ndarray:
     elif operator == "in":
         result = pc.is_in(left, value_set=values.drop_null(), skip_nulls=True)
     else:
-        names = {
-            "=": "equal",
-            "!=": "not_equal",
-            "<": "less",
-            "<=": "less_equal",
-            ">": "greater",
-            ">=": "greater_equal",
-        }
-        result = getattr(pc, names[operator])(left, values[0])
+        result = pc.call_function(_COMPARE[operator], [left, values[0]])
     return pc.fill_null(result, False).to_numpy(zero_copy_only=False)
 
 
@@ -134,8 +127,7 @@ def _may_hold(files: pa.Table, column: str, operator: str, values: pa.Array, kin
 def bounds(files: pa.Table, column: str, kind: pa.DataType) -> tuple[pa.Array | None, pa.Array | None]:
     """The least and greatest value of a column in each file, null where unknown; None if no file has any.
 
-    One millisecond is added to the greatest timestamps: some writers cut them to milliseconds. Decimal bounds go through
-    doubles in the log, so they are widened by one unit of their last place that a double can be wrong in.
+    One millisecond is added to the greatest timestamps: some writers cut them to milliseconds.
     """
     low, high = _statistic(files, "min", column), _statistic(files, "max", column)
     if low is None or high is None or pa.types.is_nested(low.type):

@@ -23,6 +23,7 @@ from transforms.io.delta_table import arrow_schema, existing_table, open_table, 
 
 Where = Sequence[tuple[str, str, Any]]
 BATCH_ROWS = 65_536
+SAME_ROWS = "the same rows, written again"  # marks a commit that widened a type
 
 
 class NotAppendOnly(UserError):
@@ -187,12 +188,14 @@ def _added_since(table: DeltaTable, uri: str, since: int) -> pa.Table:
         return now.slice(0, 0)
     files, added, moved = storage.filesystem(uri), set(), False
     for version in range(since + 1, table.version() + 1):
-        for action in _commit_actions(files, version, uri):
+        actions = _commit_actions(files, version, uri)
+        same_rows = any(action.get("commitInfo", {}).get("userMetadata") == SAME_ROWS for action in actions)
+        for action in actions:
             if removed := action.get("remove"):
-                if removed.get("dataChange", True):
+                if removed.get("dataChange", True) and not same_rows:
                     raise NotAppendOnly(f"rows were rewritten in version {version}", uri, "read the whole table")
                 moved = True
-            if (add := action.get("add")) and add.get("dataChange", True):
+            if (add := action.get("add")) and add.get("dataChange", True) and not same_rows:
                 added.add(unquote(add["path"]))
     live = pc.is_in(now.column("path"), pa.array(sorted(added), pa.string()))
     if not moved or pc.sum(live).as_py() == len(added):
@@ -201,7 +204,7 @@ def _added_since(table: DeltaTable, uri: str, since: int) -> pa.Table:
 
 
 def _as_of_adds(table: DeltaTable, uri: str, since: int, added: set[str]) -> pa.Table:
-    """Files added since and compacted away since then: they stay on disk until a vacuum, and older versions list them."""
+    """Files added since, some compacted away again: they stay on disk until a vacuum, and older versions list them."""
     parts: list[pa.Table] = []
     for version in range(since + 1, table.version() + 1):
         then = current_files(existing_table(uri, version))
@@ -210,10 +213,10 @@ def _as_of_adds(table: DeltaTable, uri: str, since: int, added: set[str]) -> pa.
     return pa.concat_tables(parts, promote_options="permissive")
 
 
-def _commit_actions(files: Any, version: int, uri: str) -> Iterator[dict[str, Any]]:
+def _commit_actions(files: Any, version: int, uri: str) -> list[dict[str, Any]]:
     try:
         with files.open_input_stream(f"_delta_log/{version:020d}.json") as stream:
             text = stream.read().decode()
     except FileNotFoundError as error:
         raise NotAppendOnly(f"the log of version {version} has expired", uri, "read the whole table") from error
-    return (json.loads(line) for line in text.splitlines() if line.strip())
+    return [json.loads(line) for line in text.splitlines() if line.strip()]

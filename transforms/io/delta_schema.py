@@ -71,7 +71,7 @@ def check_partitions(schema: pa.Schema, partition_by: Iterable[str], where: str)
 
 
 def widens(old: pa.DataType, new: pa.DataType) -> bool:
-    """Whether every value of `old` is also a value of `new` (int32 in int64, float in double, decimal(8,2) in (10,2))."""
+    """Whether every value of `old` is also one of `new` (int32 in int64, float in double, decimal(8,2) in (10,2))."""
     if old == new:
         return True
     if old in _ORDER and new in _ORDER:
@@ -88,7 +88,7 @@ def widens(old: pa.DataType, new: pa.DataType) -> bool:
 
 
 def agree(declared: pa.Schema, stored: pa.Schema, where: str, evolve: bool = False) -> pa.Schema:
-    """The schema to write rows of `declared` with into a table of `stored`: the table's types, its order, new columns last.
+    """The schema to write rows of `declared` with: the types and order of the table's `stored`, new columns last.
 
     Raises:
       SchemaMismatch: a type that does not fit, an undeclared NOT NULL column, or a new column without `evolve`.
@@ -159,5 +159,5 @@ def _refuse_nulls(rows: pa.Table, schema: pa.Schema, where: str) -> None:
             raise SchemaMismatch(
                 f"column {field.name} has {nulls} null(s) but must not be null",
                 where,
-                "reject such rows before writing",
+                "reject such rows first",
             )

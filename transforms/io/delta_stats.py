@@ -18,7 +18,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 def file_statistics(metadata: pq.FileMetaData, schema: pa.Schema, with_nan: set[str], rows: int) -> str:
     """Delta's `stats` JSON: numRecords, and per plain column nullCount and bounds that hold for every row.
 
-    Nested columns get nothing (a scalar count there makes readers drop all statistics); columns with a NaN get no bounds.
+    Nested columns get nothing (a scalar count there makes readers drop all statistics); a column with a NaN no bounds.
     """
     null_count: dict[str, int] = {}
     low: dict[str, Any] = {}

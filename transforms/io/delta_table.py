@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Field, Schema
+from deltalake import CommitProperties, DeltaTable, Schema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from transforms.errors import SchemaMismatch, UserError
@@ -163,7 +163,7 @@ def add_columns(uri: str, schema: pa.Schema) -> list[str]:
         delta = Schema.from_arrow(pa.schema([pa.field(f.name, f.type, True) for f in new]))
         try:
             table.alter.add_columns(
-                [Field(f.name, f.type, True) for f in delta.fields],
+                list(delta.fields),
                 commit_properties=CommitProperties(max_commit_retries=0),
             )
         except (CommitFailedError, DeltaError) as error:

@@ -1,7 +1,7 @@
 """Upsert by copy-on-write: rows are matched by key, and only the files that lose rows are written again.
 
-Memory: 8 bytes an incoming row, plus the keys of at most `PASS_ROWS` incoming rows and their matches at a time; the size of
-the table does not matter.
+Memory: some 20 bytes an incoming row, plus the keys of at most `PASS_ROWS` incoming rows and their matches at a time;
+the size of the table does not matter.
 """
 
 from __future__ import annotations
@@ -146,7 +146,8 @@ class _Keys:
         return scan_files(files.filter(pa.array(mask)), self.schema, self.partition_by)
 
     def _range(self, incoming: list[ScanFile], name: str) -> tuple[pa.Scalar | None, pa.Scalar | None, bool]:
-        least = most = None
+        least: pa.Scalar | None = None
+        most: pa.Scalar | None = None
         kind = self.schema.field(name).type
         for file in incoming:
             for batch in read_file(self.scan([name]), file, files=self.files):

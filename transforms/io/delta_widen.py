@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 
 import pyarrow as pa
-from deltalake import DeltaTable, Schema, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Schema, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from transforms.errors import SchemaMismatch, UserError
 from transforms.io import storage
-from transforms.io.delta_read import Scan, current_files, read_file, scan_files
+from transforms.io.delta_read import SAME_ROWS, Scan, current_files, read_file, scan_files
 from transforms.io.delta_schema import widens
 from transforms.io.delta_table import arrow_schema, check_writer, existing_table, explain, partition_columns
 
@@ -74,4 +74,5 @@ def _rewrite(table: DeltaTable, uri: str, schema: pa.Schema) -> None:
         mode="overwrite",
         schema_mode="overwrite",
         partition_by=list(partition_by) or None,
+        commit_properties=CommitProperties(custom_metadata={"userMetadata": SAME_ROWS}, max_commit_retries=0),
     )
