@@ -131,9 +131,7 @@ class _SettleFn(beam.DoFn):
     def __init__(self, spec: RefineSpec) -> None:
         self._spec = spec
 
-    def process(
-        self, bucket: tuple[int, Iterable[Tagged]], bounds: Any, parents: dict[str, KeySet]
-    ) -> Iterator[Any]:
+    def process(self, bucket: tuple[int, Iterable[Tagged]], bounds: Any, parents: dict[str, KeySet]) -> Iterator[Any]:
         spec = self._spec
         rows = pa.concat_tables([as_table(part.batch) for part in bucket[1]], promote_options="default")
         kept, duplicates, conflicts = latest_by_key(rows, spec.contract)
