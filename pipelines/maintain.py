@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from pipelines.config import Lake
 from pipelines.gold import CUSTOMER_360
 from transforms.contracts import CONTRACTS
 from transforms.io.delta import open_table
+from transforms.io.delta_maintain import maintain
 
 
 def tables(lake: Lake) -> Iterator[tuple[str, str]]:
@@ -21,3 +23,16 @@ def tables(lake: Lake) -> Iterator[tuple[str, str]]:
     for name, uri in known:
         if open_table(uri) is not None:
             yield name, uri
+
+
+def maintain_tables(lake: Lake, retention_hours: int, dry_run: bool) -> Iterator[dict[str, Any]]:
+    """Maintains one table after the other and says what was done to each."""
+    for name, uri in tables(lake):
+        done = maintain(uri, retention_hours=retention_hours, dry_run=dry_run)
+        yield {
+            "table": name,
+            "files before": done.files_before,
+            "files after": done.files_after,
+            "old files removed": done.vacuumed,
+            "version": done.version,
+        }

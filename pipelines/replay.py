@@ -24,7 +24,7 @@ from transforms.counts import Counts
 from transforms.io.dead_letter import KEY, OPEN, REJECTS, REPLAYED
 from transforms.io.delta import append_rows, arrow_schema, open_table, read_table, upsert_rows
 from transforms.io.files import discover, read_split, split
-from transforms.silver.clean import to_silver
+from transforms.silver.to_silver import to_silver
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _through_silver(
     accepted: pa.Table, ids: list[str], refused: dict[str, tuple[str, str]], spec: IngestSpec, country: str
 ) -> _Attempt:
     """A row that silver would still refuse is not accepted: its bronze row may be there already."""
-    _, rejected = to_silver(accepted, spec.contract, spec.origin.ingested_at, country)
+    rejected = to_silver(accepted, spec.contract, spec.origin.ingested_at, country).rejected
     bad = {
         (row["_file"], row["_position"]): (row["_rule"], row["_reason"])
         for row in rejected.select(["_file", "_position", "_rule", "_reason"]).to_pylist()

@@ -72,15 +72,16 @@ class RecordRun(beam.PTransform):
         return (
             (counts | beam.Map(tuple), commits)
             | beam.CoGroupByKey()
-            | beam.MapTuple(_table_run, inputs=self.inputs)
+            | beam.Map(_table_run, self.inputs)
             | beam.combiners.ToList()
             | beam.Map(record, lake=self.lake, run=self.run)
         )
 
 
 def _table_run(
-    table: str, results: tuple[Iterable[Counts], Iterable[CommitResult]], inputs: dict[str, tuple[str, ...]]
+    element: tuple[str, tuple[Iterable[Counts], Iterable[CommitResult]]], inputs: dict[str, tuple[str, ...]]
 ) -> TableRun:
+    table, results = element
     counts, commits = (list(part) for part in results)
     commit = commits[0]
     return TableRun(table, inputs.get(table, ()), commit.uri, commit.version, counts[0])

@@ -136,7 +136,7 @@ def _parent_keys(
             stored = root | f"StoredKeys {name}" >> ReadDelta(lake.silver(contract), columns=contract.key)
             parts.append(stored | f"Hash {name}" >> beam.Map(KeySet.of, contract.key))
         if parts:
-            merged = parts | f"Keys {name}" >> beam.Flatten() | f"Merge {name}" >> beam.CombineGlobally(KeySet.merge)
+            merged = parts | f"Keys {name}" >> beam.Flatten() | f"Merge {name}" >> beam.CombineGlobally(KeySet.union)
             keys[name] = merged | f"Named {name}" >> beam.Map(lambda keys, name=name: (name, keys))
     return keys
 

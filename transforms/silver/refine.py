@@ -17,7 +17,7 @@ from transforms.contracts import Contract
 from transforms.counts import ACCEPTED, COUNTS, REJECTED, Counts
 from transforms.io.dead_letter import dead_letters
 from transforms.shuffle import Tagged
-from transforms.silver.clean import to_silver
+from transforms.silver.to_silver import to_silver
 from transforms.silver.dedupe import latest_by_key
 from transforms.silver.keys import KeySet, flag_orphans
 from transforms.silver.outliers import flag_outliers, summarise_outliers
@@ -66,7 +66,7 @@ class _CleanFn(beam.DoFn):
 
     def process(self, batch: pa.RecordBatch) -> Iterator[Any]:
         spec = self._spec
-        accepted, rejected = to_silver(as_table(batch), spec.contract, spec.now, spec.country)
+        accepted, rejected, _ = to_silver(as_table(batch), spec.contract, spec.now, spec.country)
         tag = beam.pvalue.TaggedOutput
         yield tag(COUNTS, Counts(read=batch.num_rows, rejected=rejected.num_rows))
         yield tag(KEYS, KeySet.of(accepted, spec.contract.key))
