@@ -59,7 +59,10 @@ def standard_address(value: str) -> str:
 
 
 def _recased(word: str) -> str:
-    return word.upper() if re.search(r"\d", word) else capitalised(word)
+    """Capitalised; a house number's letter is large (221B), an ordinal's are small (5th)."""
+    if re.search(r"\d", word):
+        return word.lower() if re.fullmatch(r"\d+(st|nd|rd|th)[.,]?", word.lower()) else word.upper()
+    return capitalised(word)
 
 
 def _in_full(words: list[str], index: int) -> str:

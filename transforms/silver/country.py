@@ -37,6 +37,8 @@ _OTHER_NAMES = {
     "cape verde": "CPV",
     "czech republic": "CZE",
     "ivory coast": "CIV",
+    "cote divoire": "CIV",
+    "canary islands": "ESP",
     "macedonia": "MKD",
     "swaziland": "SWZ",
     "vatican": "VAT",

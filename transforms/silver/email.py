@@ -23,7 +23,7 @@ def standard_email(value: str) -> str | None:
     value = standard_text(value)
     bracketed = _IN_BRACKETS.search(value)
     value = (bracketed.group(1) if bracketed else value).strip().lower()
-    value = standard_text(value.removeprefix("mailto:"))
+    value = standard_text(value.removeprefix("mailto:")).rstrip(" .,;")
     if not value:
         return ""
     fits = len(value) <= _LIMIT and value.find("@") <= _LOCAL_LIMIT

@@ -16,8 +16,9 @@ _SMALL_IN_PLACES = (
     "on upon under by the of in near at le la les de der den am an and bei sur sous en aan aux du des del"
 )
 _PLACE_PARTICLES = frozenset(_SMALL_IN_PLACES.split())
-_WORD = re.compile(r"[^\s'’-]+|[\s'’-]+")
+_WORD = re.compile(r"[^\s'’.-]+|[\s'’.-]+")
 _APOSTROPHES = ("'", "’")
+_BETWEEN = frozenset(" '’.-")
 
 CLEAN_NAME = r"^[A-Z][a-z]+( [A-Z][a-z]+)*$"
 
@@ -53,7 +54,7 @@ def _recased(value: str, particles: frozenset[str], first_may_be_small: bool) ->
     if not is_one_case(value):
         return value
     parts = _WORD.findall(value)
-    words = [index for index, part in enumerate(parts) if _WORD.match(part) and part[0] not in " '’-"]
+    words = [index for index, part in enumerate(parts) if part[0] not in _BETWEEN]
     for place, index in enumerate(words):
         last = place == len(words) - 1
         small = parts[index].lower() in particles and not last and (place > 0 or first_may_be_small)
