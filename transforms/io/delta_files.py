@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import time
 import uuid
@@ -29,8 +30,8 @@ class DataFile:
     """One written file that no commit has named yet.
 
     `path` is relative to the table and literal (not URL-encoded once more); `partition` holds the values as Delta
-    spells them, None for null; `statistics` is Delta's JSON; `schema` is the file's whole Arrow schema, partition columns too;
-    `checked` are the CHECK constraints its rows were tested against.
+    spells them, None for null; `statistics` is Delta's JSON; `schema` is the file's whole Arrow schema, partition
+    columns too; `checked` are the CHECK constraints its rows were tested against.
     """
 
     path: str
@@ -54,17 +55,21 @@ def partition_text(value: Any) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if hasattr(value, "hour"):  # a timestamp: UTC with a Z, or wall-clock time without
-        text = value.replace(tzinfo=None).strftime("%Y-%m-%d %H:%M:%S.%f")
-        return text.replace(" ", "T") + "Z" if value.tzinfo is not None else text
+        aware = value.tzinfo is not None
+        return value.replace(tzinfo=None).isoformat("T" if aware else " ", "microseconds") + ("Z" if aware else "")
     return str(value)
 
 
 def partition_folder(values: Mapping[str, str | None]) -> str:
-    """The folder of a partition, each value percent-encoded once."""
-    return "/".join(
-        f"{quote(name, safe='')}={NULL_PARTITION if value is None else quote(value, safe='')}"
-        for name, value in values.items()
-    )
+    """The folder of a partition: each value percent-encoded once, a long one cut (the log has the value itself)."""
+    return "/".join(f"{quote(name, safe='')}={_folder_name(value)}" for name, value in values.items())
+
+
+def _folder_name(value: str | None) -> str:
+    if value is None:
+        return NULL_PARTITION
+    name = quote(value, safe="")
+    return name if len(name) <= 128 else name[:96] + "-" + hashlib.sha256(value.encode()).hexdigest()[:16]
 
 
 def split_by_partition(rows: pa.Table, columns: tuple[str, ...]) -> Iterator[tuple[tuple[Any, ...], pa.Table]]:
@@ -100,8 +105,6 @@ class FileWriter:
         self.path = f"{folder}/{name}" if folder else name
         if folder:
             files.create_dir(folder, recursive=True)
-        elif not _exists(files):
-            files.create_dir("", recursive=True)
         self._sink = files.open_output_stream(self.path)
         self._metadata: list[pq.FileMetaData] = []
         self._writer = pq.ParquetWriter(
@@ -205,7 +208,3 @@ class TableFiles:
 
     def _close(self, key: tuple[Any, ...]) -> None:
         self._done.append(self._open.pop(key).close())
-
-
-def _exists(files: pafs.FileSystem) -> bool:
-    return files.get_file_info("").type == pafs.FileType.Directory

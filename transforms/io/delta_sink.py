@@ -33,6 +33,7 @@ class TableSink:
         self._schema = agreed_schema(write, table)
         self._checks = constraints(table) if table is not None else ()
         self._idle = table is not None and skipped(table, transactions)
+        storage.make_folder(write.uri)
         self._files = storage.filesystem(write.uri)
         self._lanes = [_Lane() for _ in range(LANES)]
         self._pending: list[pa.Table] = []

@@ -43,7 +43,8 @@ def file_statistics(metadata: pq.FileMetaData, schema: pa.Schema, with_nan: set[
             low[name] = least
         if most is not None:
             high[name] = most
-    return json.dumps({"numRecords": rows, "minValues": low, "maxValues": high, "nullCount": null_count})
+    found = {"numRecords": rows, "minValues": low, "maxValues": high, "nullCount": null_count}
+    return json.dumps(found, ensure_ascii=False)  # deltalake 1.6 reads an escaped surrogate pair as another character
 
 
 def _low(value: Any, kind: pa.DataType) -> Any:

@@ -106,6 +106,21 @@ def storage_options(uri: str) -> dict[str, str] | None:
     return {f"azure_{_OBJECT_STORE.get(option, option)}": value for option, value in found.items()}
 
 
+def make_folder(uri: str) -> None:
+    """Creates the folder `uri` names; nothing to do on Azure.
+
+    Raises:
+      UserError: not allowed to, or something else is there.
+    """
+    if is_azure(uri):
+        return
+    try:
+        local_path(uri).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = "no permission to write" if isinstance(error, PermissionError) else f"cannot be made: {error.strerror}"
+        raise UserError(f"the folder for the table: {what}", uri, "check the path and its access rights") from error
+
+
 def filesystem(uri: str) -> pafs.FileSystem:
     """A pyarrow file system whose root is `uri`, with the credentials of `storage_options`."""
     if is_azure(uri):

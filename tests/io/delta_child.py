@@ -1,0 +1,87 @@
+"""Child processes for the crash and concurrency tests: they write, and may be killed at a named place."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+import pyarrow as pa
+
+from transforms.io.delta_commit import CommitResult, TableWrite
+from transforms.io.delta_rows import write_rows
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.io.delta_child"])
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+def die_at(place: str, moment: str, nth: int = 1) -> None:
+    """Patches `module:Class.function` so that its n-th call ends in SIGKILL before, after, or some seconds into it."""
+    module_name, path = place.split(":")
+    owner: Any = importlib.import_module(module_name)
+    *parents, name = path.split(".")
+    for parent in parents:
+        owner = getattr(owner, parent)
+    real, calls = getattr(owner, name), [0]
+
+    @functools.wraps(real)
+    def patched(*args: Any, **kwargs: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == nth and moment == "before":
+            die()
+        if calls[0] == nth and moment not in ("before", "after"):
+            threading.Timer(float(moment), die).start()
+        result = real(*args, **kwargs)
+        if calls[0] == nth and moment == "after":
+            die()
+        return result
+
+    setattr(owner, name, patched)
+
+
+def killed_write(place: str, moment: str, nth: int, write: TableWrite, rows: pa.Table, transactions: tuple) -> int:
+    """Writes in a child that dies at `place`; gives the exit code, -9 for killed."""
+    child = CONTEXT.Process(target=_write_and_die, args=(place, moment, nth, write, rows, transactions))
+    child.start()
+    child.join(60)
+    return child.exitcode
+
+
+def _write_and_die(place: str, moment: str, nth: int, write: TableWrite, rows: pa.Table, transactions: tuple) -> None:
+    die_at(place, moment, nth)
+    write_rows(write, rows, transactions)
+    if moment not in ("before", "after"):
+        time.sleep(1)  # until the timer fires
+
+
+def write_many(work: list[tuple[TableWrite, pa.Table, tuple]], gate: Any, results: Any) -> None:
+    gate.wait(60)
+    done: list[CommitResult | str] = []
+    for write, rows, transactions in work:
+        try:
+            done.append(write_rows(write, rows, transactions))
+        except Exception as error:
+            done.append(repr(error))
+    results.put(done)
+
+
+def at_once(works: list[list[tuple[TableWrite, pa.Table, tuple]]]) -> list[list[Any]]:
+    """Runs each list of writes in a process of its own, all started together; what each write returned or raised."""
+    gate, results = CONTEXT.Barrier(len(works)), CONTEXT.Queue()
+    children = [CONTEXT.Process(target=write_many, args=(work, gate, results)) for work in works]
+    for child in children:
+        child.start()
+    done = [results.get(timeout=120) for _ in children]
+    for child in children:
+        child.join(30)
+    return done
