@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from transforms.errors import UserError
 from transforms.generator.categories import categorise
 from transforms.generator.frames import finish
+from transforms.generator.places import BY_RETAIL_NAME
 from transforms.generator.randomness import choose_fixed, share
 
 COLUMNS = ("Invoice", "StockCode", "Description", "Quantity", "InvoiceDate", "Price", "Customer ID", "Country")
@@ -46,6 +47,18 @@ def map_online_retail(lines: pa.Table) -> dict[str, pa.Table]:
         "CUSTOMER_TRANSACTIONS": finish("CUSTOMER_TRANSACTIONS", _transactions(frame)),
         "CUSTOMER_TRANSACTION_ITEMS": finish("CUSTOMER_TRANSACTION_ITEMS", _items(frame)),
     }
+
+
+def customer_countries(lines: pa.Table) -> dict[str, str]:
+    """ISO alpha-3 code of the country each customer ordered from most often; customers of unknown ones are absent."""
+    known = (
+        _read(lines).lazy().filter(pl.col("customer").is_not_null())
+        .with_columns(code=pl.col("country").replace_strict(BY_RETAIL_NAME, default=None, return_dtype=pl.String))
+        .filter(pl.col("code").is_not_null()).group_by("customer", "code").agg(times=pl.col("invoice").n_unique())
+        .sort("customer", -pl.col("times").cast(pl.Int64), "code").group_by("customer", maintain_order=True).first()
+        .collect()
+    )  # fmt: skip
+    return dict(zip(known["customer"].to_list(), known["code"].to_list(), strict=True))
 
 
 def _read(lines: pa.Table) -> pl.DataFrame:
