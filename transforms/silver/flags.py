@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from transforms.silver.distinct import as_array
+
 FLAGS = "_flags"
 
 
@@ -40,7 +42,7 @@ def _present(table: pa.Table) -> tuple[list[np.ndarray], list[np.ndarray]]:
     empty = [np.empty(0, np.int64)], [np.empty(0, object)]
     if FLAGS not in table.column_names:
         return empty
-    column = table[FLAGS].combine_chunks()
+    column = as_array(table[FLAGS])
     values = pc.list_flatten(column)
     if len(values) == 0:
         return empty
