@@ -54,7 +54,9 @@ def bronze(
     context: typer.Context,
     input: Annotated[str, typer.Option("--input", help="a data set's folder, or files of one table")],
     lake: LakeOption = "lake",
-    table: Annotated[list[str] | None, typer.Option("--table", help="only this table; needed for a single file")] = None,
+    table: Annotated[
+        list[str] | None, typer.Option("--table", help="only this table; needed for a single file")
+    ] = None,
     map: Annotated[list[str] | None, typer.Option("--map", help="COLUMN=column of the file; with one --table")] = None,
     format: Annotated[str | None, typer.Option("--format", help="jsonl, csv or parquet; by default by name")] = None,
     run_time: RunTime = None,

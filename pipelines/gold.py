@@ -86,9 +86,7 @@ def build(root: beam.Pipeline, lake: Lake, run: Run, planned: GoldPlan, spill: s
     commit = customers | "WriteGold" >> WriteDelta(
         lake.gold(CUSTOMER_360), SCHEMA, Overwrite(whole_table=True), transactions=(("gold", planned.number),)
     )
-    counts = commit | "Count" >> beam.Map(
-        lambda c: TableCounts(CUSTOMER_360, Counts(read=c.rows, accepted=c.rows))
-    )
+    counts = commit | "Count" >> beam.Map(lambda c: TableCounts(CUSTOMER_360, Counts(read=c.rows, accepted=c.rows)))
     named = commit | "Name" >> beam.Map(lambda c: (CUSTOMER_360, c))
     (counts, named) | "RecordRun" >> RecordRun(lake, run, {CUSTOMER_360: planned.inputs})
 

@@ -55,7 +55,13 @@ def register_changes(lake: Lake, run: Run, contract: Contract, missing: set[str]
     changes += [Change(name, "missing", known.get(name, ""), "") for name in sorted(missing - known_missing)]
     if changes:
         rows = [
-            {"table": contract.name, "version": version + 1, **vars(c), "run_id": run.run_id, "changed_at": run.started_at}
+            {
+                "table": contract.name,
+                "version": version + 1,
+                **vars(c),
+                "run_id": run.run_id,
+                "changed_at": run.started_at,
+            }
             for c in changes
         ]
         append_rows(lake.schemas, pa.Table.from_pylist(rows, schema=SCHEMAS))

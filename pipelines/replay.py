@@ -73,7 +73,7 @@ def _replay_table(lake: Lake, run: Run, table: Contract, rejects: pa.Table, coun
     refused = {key: why for a in attempts for key, why in a.refused.items()}
     # Named by what is replayed, so that a rerun after a crash between the two tables does not append twice.
     name = hashlib.blake2b(
-        "".join(f"{i}{n}" for i, n in zip(*(rejects[c].to_pylist() for c in ("reject_id", "attempts")))).encode(),
+        "".join(f"{i}{n}" for i, n in zip(*(rejects[c].to_pylist() for c in ("reject_id", "attempts")), strict=True)).encode(),
         digest_size=16,
     ).hexdigest()
     append_rows(lake.bronze(table), accepted, ((f"replay/{name}", 1),), partition_by=table.partition_by)
@@ -84,7 +84,9 @@ def _replay_table(lake: Lake, run: Run, table: Contract, rejects: pa.Table, coun
 
 def _attempts(rejects: pa.Table, spec: IngestSpec, country: str) -> Iterator[_Attempt]:
     """Reads rejects of one format and header together, as a file of their raw records."""
-    for kind in rejects.select(["raw_format", "raw_header"]).group_by(["raw_format", "raw_header"]).aggregate([]).to_pylist():
+    for kind in (
+        rejects.select(["raw_format", "raw_header"]).group_by(["raw_format", "raw_header"]).aggregate([]).to_pylist()
+    ):
         same = pc.equal(rejects["raw_format"], kind["raw_format"])
         header = kind["raw_header"]
         same_header = pc.is_null(rejects["raw_header"]) if header is None else pc.equal(rejects["raw_header"], header)
@@ -144,7 +146,7 @@ def _through_silver(
     places = list(zip(accepted["_file"].to_pylist(), accepted["_position"].to_pylist(), strict=True))
     keep = [place not in bad for place in places]
     refused |= {key: bad[place] for key, place in zip(ids, places, strict=True) if place in bad}
-    return _Attempt(accepted.filter(pa.array(keep, pa.bool_())), [k for k, ok in zip(ids, keep) if ok], refused)
+    return _Attempt(accepted.filter(pa.array(keep, pa.bool_())), [k for k, ok in zip(ids, keep, strict=True) if ok], refused)
 
 
 def _at_home(accepted: pa.Table, rejects: pa.Table) -> pa.Table:
@@ -156,9 +158,7 @@ def _at_home(accepted: pa.Table, rejects: pa.Table) -> pa.Table:
     return accepted
 
 
-def _closed(
-    rejects: pa.Table, passed: set[str], refused: dict[str, tuple[str, str]], run: Run
-) -> pa.Table:
+def _closed(rejects: pa.Table, passed: set[str], refused: dict[str, tuple[str, str]], run: Run) -> pa.Table:
     rows = []
     for row in rejects.to_pylist():
         key = row["reject_id"]

@@ -35,7 +35,9 @@ def show_table(lake: Lake, name: str, layer: str | None, limit: int, out: Output
     uri = uri_of(lake, name, layer)
     table = open_table(uri)
     if table is None:
-        raise UserError(f"there is no table {name}", where=uri, remedy="run bronze, silver and gold first, or give --lake")
+        raise UserError(
+            f"there is no table {name}", where=uri, remedy="run bronze, silver and gold first, or give --lake"
+        )
     rows = read_table(uri, version=version)
     out.say(f"[bold]{name}[/]: {rows.num_rows:,} rows, version {version if version is not None else table.version()}")
     frame = pl.DataFrame(rows.slice(0, limit))
@@ -49,7 +51,9 @@ def show_table(lake: Lake, name: str, layer: str | None, limit: int, out: Output
 def show_customer(lake: Lake, customer_id: str, out: Output) -> None:
     """Prints one customer: who, worth, habits, last purchases."""
     if open_table(lake.gold(CUSTOMER_360)) is None:
-        raise UserError("there is no customer_360 yet", where=lake.uri, remedy="run the commands bronze, silver and gold")
+        raise UserError(
+            "there is no customer_360 yet", where=lake.uri, remedy="run the commands bronze, silver and gold"
+        )
     rows = read_table(lake.gold(CUSTOMER_360), where=(("customer_id", "=", customer_id),)).to_pylist()
     if not rows:
         raise UserError(f"no customer {customer_id!r}", where=lake.uri, remedy="`show customer_360` lists some")

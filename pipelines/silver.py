@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -102,17 +102,18 @@ def build(root: beam.Pipeline, lake: Lake, run: Run, plans: Sequence[SilverPlan]
         | "WriteRejects" >> WriteDelta(lake.rejects, REJECTS, Upsert(KEY))
     )
     counts = {name: _count(name, cleaned[name], settled[name]) for name in settled}
-    commits = [
-        _write(lake, p, settled[p.contract.name][ACCEPTED], (rejected, counts[p.contract.name])) for p in plans
-    ]
+    commits = [_write(lake, p, settled[p.contract.name][ACCEPTED], (rejected, counts[p.contract.name])) for p in plans]
     profiles = [settled[name][PROFILES] | f"Profile {name}" >> _Profile(name, lake, run) for name in settled]
     inputs = {p.contract.name: (f"bronze/{p.contract.path}@{p.until}",) for p in plans}
     (
         (list(counts.values()) | "AllCounts" >> beam.Flatten(), commits | "AllCommits" >> beam.Flatten())
         | "RecordRun" >> RecordRun(lake, run, inputs)
     )
-    profiles | "AllProfiles" >> beam.Flatten() | beam.combiners.ToList() | "RecordProfiles" >> beam.Map(
-        _record_profiles, lake=lake, run=run
+    (
+        profiles
+        | "AllProfiles" >> beam.Flatten()
+        | beam.combiners.ToList()
+        | "RecordProfiles" >> beam.Map(_record_profiles, lake=lake, run=run)
     )
 
 
@@ -145,7 +146,11 @@ def _settle(
     table: SilverPlan, cleaned: beam.pvalue.DoOutputsTuple, parents: dict[str, beam.PCollection], spill: str | None
 ) -> beam.pvalue.DoOutputsTuple:
     contract, name = table.contract, table.contract.name
-    bounds = cleaned[OUTLIERS] | f"Bounds {name}" >> beam.CombineGlobally(merge_outliers) | f"Fences {name}" >> beam.Map(outlier_bounds)
+    bounds = (
+        cleaned[OUTLIERS]
+        | f"Bounds {name}" >> beam.CombineGlobally(merge_outliers)
+        | f"Fences {name}" >> beam.Map(outlier_bounds)
+    )
     known = [parents[key.table] for key in contract.foreign_keys if key.table in parents]
     nobody = cleaned[COUNTS].pipeline | f"NoParents {name}" >> beam.Create([], reshuffle=False)
     keysets = [nobody, *dict.fromkeys(known)] | f"Parents {name}" >> beam.Flatten()

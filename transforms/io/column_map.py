@@ -1,0 +1,154 @@
+"""Which column of a person's own file is which: given, by the same name, or by a common one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from transforms.errors import UserError
+
+# Common names, as they are written without case, spaces and punctuation.
+SYNONYMS: Mapping[str, tuple[str, ...]] = {
+    "CUSTOMER_ID": ("customer", "customerid", "custid", "custno", "customerno", "customernumber", "clientid", "client",
+                    "userid", "user", "memberid", "buyerid", "visitorid", "kundennummer"),
+    "TRANSACTION_ID": ("transaction", "orderid", "order", "orderno", "ordernumber", "invoice", "invoiceno", "invoiceid",
+                       "receipt", "receiptid", "basketid"),
+    "ITEM_ID": ("item", "lineid", "orderlineid", "lineitemid", "orderitemid"),
+    "TRANSACTION_DATE": ("date", "datetime", "timestamp", "time", "orderdate", "invoicedate", "purchasedate",
+                         "createdat", "orderedat", "transactiontime"),
+    "TOTAL_AMOUNT": ("amount", "total", "value", "revenue", "sales", "ordertotal", "totalprice", "price", "spend"),
+    "PRODUCT_ID": ("product", "productcode", "stockcode", "sku", "articleid", "article", "asin", "itemcode"),
+    "PRODUCT_NAME": ("description", "productdescription", "title", "name", "itemname"),
+    "QUANTITY": ("qty", "quantitysold", "units", "count", "pieces"),
+    "UNIT_PRICE": ("price", "unitcost", "priceperunit", "itemprice"),
+    "TOTAL_PRICE": ("linetotal", "amount", "total", "lineamount"),
+    "FIRST_NAME": ("givenname", "forename", "firstname", "vorname"),
+    "LAST_NAME": ("surname", "familyname", "lastname", "nachname"),
+    "EMAIL_ADDRESS": ("email", "mail", "emailaddress", "contactemail"),
+    "PHONE_NUMBER": ("phone", "telephone", "mobile", "tel", "phoneno", "mobilenumber"),
+    "DATE_OF_BIRTH": ("birthdate", "dob", "birthday", "dateofbirth"),
+    "ADDRESS_LINE_1": ("address", "street", "address1", "streetaddress"),
+    "CITY": ("town", "locality"),
+    "STATE_CODE": ("state", "region", "province"),
+    "ZIP_CODE": ("zip", "postcode", "postalcode", "plz"),
+    "COUNTRY_CODE": ("country", "countryname"),
+    "CURRENCY_CODE": ("currency", "ccy"),
+    "CHANNEL": ("saleschannel", "source"),
+    "EVENT_DATE": ("timestamp", "time", "eventtime", "date", "datetime", "ts", "occurredat"),
+    "EVENT_TYPE": ("event", "type", "action", "eventname"),
+    "EVENT_ID": ("id", "eventid"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Target:
+    """A column that a command wants; `synonyms` come before the common ones."""
+
+    name: str
+    required: bool = False
+    synonyms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ColumnMap:
+    """`columns`: target -> column of the file; `how`: target -> "given", "same name" or "common name"."""
+
+    columns: dict[str, str]
+    how: dict[str, str]
+    left_over: tuple[str, ...]
+
+    def describe(self) -> str:
+        """One line for the person whose file it is."""
+        told = [
+            f"{target} = {source}" + ("" if self.how[target] == "same name" else f" ({self.how[target]})")
+            for target, source in self.columns.items()
+        ]
+        extra = f"; kept as they are: {', '.join(self.left_over)}" if self.left_over else ""
+        return (", ".join(told) or "none recognised") + extra
+
+
+def parse_map(given: Sequence[str]) -> dict[str, str]:
+    """["TOTAL_AMOUNT=amount", ...] -> {"TOTAL_AMOUNT": "amount"}.
+
+    Raises:
+      UserError: a part is not of the form target=column, or a target occurs twice.
+    """
+    result: dict[str, str] = {}
+    for part in given:
+        target, equals, column = part.partition("=")
+        if not (equals and target.strip() and column.strip()):
+            raise UserError(f"--map {part!r} is not understood", remedy="write it as --map TARGET=column")
+        if target.strip() in result:
+            raise UserError(f"--map names {target.strip()} twice", remedy="name each target once")
+        result[target.strip()] = column.strip()
+    return result
+
+
+def recognise(seen: Sequence[str], targets: Sequence[Target], explicit: Mapping[str, str]) -> ColumnMap:
+    """Finds each target among the columns seen: as given, by the same name, else by a common name.
+
+    A column serves one target; names are compared without case, spaces and punctuation.
+
+    Raises:
+      UserError: a given column or target does not exist, two columns fit one target, or a required one is missing.
+    """
+    names = {target.name.lower(): target.name for target in targets}
+    columns: dict[str, str] = {}
+    how: dict[str, str] = {}
+    for asked, column in explicit.items():
+        if asked.lower() not in names:
+            raise UserError(
+                f"--map names {asked}, which is no column here", remedy=f"use one of {_list(names.values())}"
+            )
+        if column not in seen:
+            raise UserError(
+                f"--map wants the column {column!r}", where=f"the file has {_list(seen)}", remedy="check its name"
+            )
+        columns[names[asked.lower()]], how[names[asked.lower()]] = column, "given"
+    for label, match in (("same name", _same_name), ("common name", _common_name)):
+        for target in targets:
+            free = [name for name in seen if name not in columns.values()]
+            if target.name in columns:
+                continue
+            fits = match(target, free)
+            if len(fits) > 1:
+                raise UserError(
+                    f"{_list(fits)} could each be {target.name}", remedy=f"say which with --map {target.name}=column"
+                )
+            if fits:
+                columns[target.name], how[target.name] = fits[0], label
+    missing = [target.name for target in targets if target.required and target.name not in columns]
+    if missing:
+        raise UserError(
+            f"no column for {_list(missing)}",
+            where=f"the file has {_list(seen)}",
+            remedy=f"name it with --map {missing[0]}=column",
+        )
+    order = [target.name for target in targets if target.name in columns]
+    left_over = tuple(name for name in seen if name not in columns.values())
+    return ColumnMap({name: columns[name] for name in order}, how, left_over)
+
+
+def plain(name: str) -> str:
+    """The name without case, spaces and punctuation."""
+    return re.sub(r"[^0-9a-z]", "", name.lower())
+
+
+def _same_name(target: Target, seen: Sequence[str]) -> list[str]:
+    exact = [name for name in seen if name == target.name]
+    return exact or [name for name in seen if plain(name) == plain(target.name)]
+
+
+def _common_name(target: Target, seen: Sequence[str]) -> list[str]:
+    """The columns of the first synonym that occurs, so that a better name wins over a vaguer one."""
+    for synonym in (*target.synonyms, *SYNONYMS.get(target.name, ())):
+        fits = [name for name in seen if plain(name) == plain(synonym)]
+        if fits:
+            return fits
+    return []
+
+
+def _list(names: object) -> str:
+    shown = list(names)  # type: ignore[call-overload]
+    return ", ".join(map(str, shown[:20])) + (" ..." if len(shown) > 20 else "")

@@ -1,0 +1,193 @@
+"""Files in: JSON lines, CSV and Parquet, plain or gzip, local or on Azure Blob (`azfs://`), as Arrow batches."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from transforms.errors import UserError
+from transforms.io.delimited import read_csv, read_header
+from transforms.io.jsonl import read_json_lines
+from transforms.io.parquet import read_parquet, row_groups
+from transforms.io.source import Format, Naming, Parsed, SourceFile, Split
+
+__all__ = ["Parsed", "SourceFile", "Split", "discover", "header", "read_split", "split"]
+
+SPLIT_BYTES = 32 << 20
+_FORMATS: Mapping[str, Format] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "csv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+
+
+def discover(location: str, format: str | None = None) -> list[SourceFile]:
+    """The files of a file name, a folder (with its subfolders) or a glob, by path.
+
+    The fingerprint of a local file is a hash of its content; of a blob, of its size and time of change, which Azure
+    sets anew with every write. Files whose names begin with "." or "_" are passed over.
+
+    Raises:
+      UserError: nothing is there, or a file's format cannot be told by its name and is not given.
+    """
+    if format is not None and format not in _FORMATS.values():
+        raise UserError(f"{format!r} is no format", where=location, remedy="use jsonl, csv or parquet")
+    found = _blobs(location) if "://" in location else _local(location)
+    if not found:
+        raise UserError(
+            "there are no files", where=location, remedy="check the path; a folder, a file or a glob will do"
+        )
+    return [_source_file(path, size, mark, format) for path, size, mark in sorted(found)]
+
+
+def _local(location: str) -> list[tuple[str, int, str]]:
+    if os.path.isdir(location):
+        paths = [os.path.join(folder, name) for folder, _, names in os.walk(location) for name in names]
+    else:
+        paths = [location] if os.path.exists(location) else glob.glob(location)
+        if not paths:
+            raise UserError("there is no such file or folder", where=location, remedy="check the path")
+    shown = [p for p in paths if os.path.isfile(p) and not _hidden(os.path.relpath(p, location), p)]
+    try:
+        return [(path, os.path.getsize(path), _content_hash(path)) for path in shown]
+    except PermissionError as error:
+        raise UserError("no permission to read", where=str(error.filename), remedy="ask for read access") from None
+
+
+def _hidden(relative: str, path: str) -> bool:
+    parts = relative.split(os.sep) if relative != "." else [os.path.basename(path)]
+    return any(part.startswith((".", "_")) for part in parts if part not in (".", ".."))
+
+
+def _content_hash(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _blobs(location: str) -> list[tuple[str, int, str]]:
+    pattern = location if any(c in location for c in "*?[") else location.rstrip("/") + "**"
+    try:
+        matched = FileSystems.match([pattern])[0].metadata_list
+    except Exception as error:  # each cloud client has errors of its own
+        raise UserError(
+            f"cannot list ({type(error).__name__})",
+            where=location,
+            remedy="check the address and AZURE_STORAGE_CONNECTION_STRING",
+        ) from error
+    return [
+        (
+            m.path,
+            m.size_in_bytes,
+            hashlib.blake2b(f"{m.size_in_bytes}/{m.last_updated_in_seconds}".encode(), digest_size=16).hexdigest(),
+        )
+        for m in matched
+        if not m.path.endswith("/") and not m.path.rsplit("/", 1)[-1].startswith((".", "_"))
+    ]
+
+
+def _source_file(path: str, size: int, mark: str, format: str | None) -> SourceFile:
+    name = path.lower()
+    gzipped = name.endswith((".gz", ".gzip"))
+    if gzipped:
+        name = name.rsplit(".", 1)[0]
+    kind = format or _FORMATS.get(os.path.splitext(name)[1])
+    if kind is None:
+        raise UserError(
+            "cannot tell the file's format by its name", where=path, remedy="give --format jsonl, csv or parquet"
+        )
+    return SourceFile(path, size, mark, cast(Format, kind), "gzip" if gzipped else "none")
+
+
+def split(file: SourceFile, target_bytes: int = SPLIT_BYTES) -> list[Split]:
+    """Parts that can be read in parallel: byte ranges of plain JSON lines, row groups of Parquet, else the whole."""
+    if file.format == "parquet":
+        with _open(file) as source:
+            groups = row_groups(source)
+        return [Split(file, i, i + 1) for i in range(groups)] or [Split(file, 0, 1)]
+    if file.format == "csv" or file.compression == "gzip":
+        return [Split(file, 0, file.size)]
+    return [Split(file, at, min(at + target_bytes, file.size)) for at in range(0, file.size, target_bytes)] or [
+        Split(file, 0, 0)
+    ]
+
+
+def header(file: SourceFile) -> Any:
+    """Column names of a CSV file (list of str), schema of a Parquet file, None for JSON lines."""
+    if file.format == "jsonl":
+        return None
+    with _open(file) as source:
+        if file.format == "csv":
+            return read_header(source, file.compression)[0]
+        try:
+            return pq.read_schema(source)
+        except (pa.ArrowInvalid, OSError):
+            return None
+
+
+def read_split(
+    part: Split, known: Sequence[str], batch_rows: int = 65_536, renames: Mapping[str, str] | None = None
+) -> Iterator[Parsed]:
+    """Reads one part of a file.
+
+    Args:
+      known: the columns that are expected; names match whatever their case, spaces and dashes.
+      renames: source column -> column, where the reader should not go by the name.
+
+    Gives batches whose `rows` have one column each source column (text, or typed from Parquet), `_position` int64
+    (the record's first byte in the uncompressed file, or the row number in Parquet) and `_raw` binary (the record's
+    bytes; null for Parquet). Every record is in `rows` or in `rejects`, once, whatever the bytes.
+
+    Raises:
+      UserError: a CSV or Parquet file has none of the known columns.
+    """
+    naming = Naming(known, renames)
+    _check_header(part.file, naming, known)
+    with _open(part.file) as file:
+        if part.file.format == "parquet":
+            yield from read_parquet(file, part, naming, batch_rows)
+        elif part.file.format == "csv":
+            yield from _sliced(read_csv(file, part, naming), batch_rows)
+        else:
+            targets = set((renames or {}).values())
+            keys = (*(renames or {}), *(name for name in known if name not in targets))
+            yield from _sliced(read_json_lines(file, part, naming, keys), batch_rows)
+
+
+def _check_header(file: SourceFile, naming: Naming, known: Sequence[str]) -> None:
+    seen = header(file)
+    if seen is None or not known:
+        return
+    names = list(getattr(seen, "names", seen))
+    if names and not set(map(naming, names)) & set(known):
+        raise UserError(
+            f"the header has none of the table's columns: {', '.join(names[:12])}",
+            where=file.path,
+            remedy=f"expected columns such as {', '.join(list(known)[:6])}; name others with --map COLUMN=column",
+        )
+
+
+def _sliced(parsed: Iterator[Parsed], batch_rows: int) -> Iterator[Parsed]:
+    for one in parsed:
+        yield Parsed(one.rows.slice(0, batch_rows), one.rejects)
+        for at in range(batch_rows, one.rows.num_rows, batch_rows):
+            yield Parsed(one.rows.slice(at, batch_rows), one.rejects.slice(0, 0))
+
+
+def _open(file: SourceFile) -> BinaryIO:
+    """The file's stored bytes; readers uncompress by themselves, since they must survive a cut stream."""
+    if "://" not in file.path:
+        return open(file.path, "rb")
+    return cast(BinaryIO, FileSystems.open(file.path, compression_type=CompressionTypes.UNCOMPRESSED))
