@@ -40,7 +40,7 @@ class AssembleCustomers(beam.PTransform):
             inputs[_ITEMS] = self._attached(inputs)
         customers = (
             inputs
-            | "ByCustomer" >> self._group({name: _ID for name in inputs})
+            | "ByCustomer" >> self._group(dict.fromkeys(inputs, _ID))
             | "Summarise" >> beam.ParDo(_SummariseFn(self.as_of)).with_output_types(pa.RecordBatch)
         )
         limits = (
@@ -50,7 +50,9 @@ class AssembleCustomers(beam.PTransform):
             | "Quintiles" >> beam.Map(rfm.thresholds)
         )
         scored = {"rows": customers} | "AwaitQuintiles" >> self._group({"rows": ("customer_id",)})
-        return scored | "Score" >> beam.FlatMap(_score, beam.pvalue.AsSingleton(limits)).with_output_types(pa.RecordBatch)
+        return scored | "Score" >> beam.FlatMap(_score, beam.pvalue.AsSingleton(limits)).with_output_types(
+            pa.RecordBatch
+        )
 
     def _group(self, keys: dict[str, tuple[str, ...]]) -> GroupBatches:
         return GroupBatches(keys, self.buckets, self.spill_dir)
@@ -60,7 +62,7 @@ class AssembleCustomers(beam.PTransform):
         both = {name: inputs[name] for name in (_ITEMS, _TRANSACTIONS) if name in inputs}
         return (
             both
-            | "ByTransaction" >> self._group({name: ("TRANSACTION_ID",) for name in both})
+            | "ByTransaction" >> self._group(dict.fromkeys(both, ("TRANSACTION_ID",)))
             | "AttachCustomers" >> beam.ParDo(_AttachFn()).with_output_types(pa.RecordBatch)
         )
 
