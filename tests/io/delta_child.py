@@ -37,12 +37,13 @@ def die_at(place: str, moment: str, nth: int = 1) -> None:
     @functools.wraps(real)
     def patched(*args: Any, **kwargs: Any) -> Any:
         calls[0] += 1
-        if calls[0] == nth and moment == "before":
+        mine = calls[0] == nth  # another thread may count on meanwhile
+        if mine and moment == "before":
             die()
-        if calls[0] == nth and moment not in ("before", "after"):
+        if mine and moment not in ("before", "after"):
             threading.Timer(float(moment), die).start()
         result = real(*args, **kwargs)
-        if calls[0] == nth and moment == "after":
+        if mine and moment == "after":
             die()
         return result
 
@@ -64,7 +65,7 @@ def _write_and_die(place: str, moment: str, nth: int, write: TableWrite, rows: p
         time.sleep(1)  # until the timer fires
 
 
-def write_many(work: list[tuple[TableWrite, pa.Table, tuple]], gate: Any, results: Any) -> None:
+def write_many(number: int, work: list[tuple[TableWrite, pa.Table, tuple]], gate: Any, results: Any) -> None:
     gate.wait(60)
     done: list[CommitResult | str] = []
     for write, rows, transactions in work:
@@ -72,16 +73,16 @@ def write_many(work: list[tuple[TableWrite, pa.Table, tuple]], gate: Any, result
             done.append(write_rows(write, rows, transactions))
         except Exception as error:
             done.append(repr(error))
-    results.put(done)
+    results.put((number, done))
 
 
 def at_once(works: list[list[tuple[TableWrite, pa.Table, tuple]]]) -> list[list[Any]]:
     """Runs each list of writes in a process of its own, all started together; what each write returned or raised."""
     gate, results = CONTEXT.Barrier(len(works)), CONTEXT.Queue()
-    children = [CONTEXT.Process(target=write_many, args=(work, gate, results)) for work in works]
+    children = [CONTEXT.Process(target=write_many, args=(i, work, gate, results)) for i, work in enumerate(works)]
     for child in children:
         child.start()
-    done = [results.get(timeout=120) for _ in children]
+    done = dict(results.get(timeout=120) for _ in children)
     for child in children:
         child.join(30)
-    return done
+    return [done[i] for i in range(len(works))]

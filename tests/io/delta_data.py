@@ -28,8 +28,11 @@ COLUMNS: dict[str, tuple[pa.DataType, st.SearchStrategy]] = {
     "money": (pa.decimal128(12, 2), st.decimals(-(10**9), 10**9, places=2)),
     "huge": (pa.decimal128(38, 6), st.decimals(Decimal(-(10**31)), Decimal(10**31), places=6)),
     "tags": (pa.list_(pa.string()), st.lists(TEXT, max_size=3)),
-    "pair": (pa.struct([("a", pa.int64()), ("b", pa.string())]), st.fixed_dictionaries({"a": st.integers(0, 9), "b": TEXT})),
-}  # fmt: skip
+    "pair": (
+        pa.struct([("a", pa.int64()), ("b", pa.string())]),
+        st.fixed_dictionaries({"a": st.integers(0, 9), "b": TEXT}),
+    ),
+}
 SCHEMA = pa.schema([pa.field(name, kind) for name, (kind, _) in COLUMNS.items()])
 
 

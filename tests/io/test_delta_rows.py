@@ -25,8 +25,8 @@ from transforms.io.delta_read import plan_scan, read_file
 QUICK = settings(
     max_examples=25,
     deadline=None,
-    phases=[p for p in Phase if p is not Phase.shrink],
     suppress_health_check=list(HealthCheck),
+    phases=[phase for phase in Phase if phase is not Phase.shrink],
 )
 COMPARABLE = tuple(name for name in COLUMNS if name not in ("tags", "pair", "raw"))
 PARTITIONABLE = ("text", "i32", "day", "flag", "money", "wall", "utc")

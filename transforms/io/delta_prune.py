@@ -26,9 +26,9 @@ def check_where(where: Sequence[Condition], schema: pa.Schema, uri: str) -> None
             raise UserError(f"operator {operator!r} is not known", uri, f"use one of {', '.join(OPERATORS)}")
         try:
             literals(operator, value, schema.field(column).type)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, TypeError) as error:
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, TypeError):
             kind = schema.field(column).type
-            raise UserError(f"the value compared with {column} is not a {kind}", uri, "give a fitting value") from error
+            raise UserError(f"the value compared with {column} is not a {kind}", uri, "give a fitting value") from None
 
 
 def literals(operator: str, value: Any, kind: pa.DataType) -> pa.Array:
