@@ -68,9 +68,7 @@ def build_around_real_orders(
     orders = _orders(frame, lines, population, catalogue)
     campaigns = draw_campaigns(span, catalogue.categories)
     orders, touched = _plant_causes(stream(spec.seed, "touches", 0), population, campaigns, orders)
-    shard = build_around(
-        spec.seed, 0, span.end_us, population, catalogue, campaigns, orders, touched, REAL_RATES
-    )
+    shard = build_around(spec.seed, 0, span.end_us, population, catalogue, campaigns, orders, touched, REAL_RATES)
     made = {"MARKETING_CAMPAIGNS": write_campaigns(campaigns, span.end_us), **shard.tables}
     return Shard({name: made[name] for name in CONTRACTS if name in made}, {**empty_truth(), **shard.truth})
 
@@ -139,7 +137,8 @@ def _orders(frame: pl.DataFrame, lines: pl.DataFrame, population: Population, ca
         "TRANSACTION_ID",
         "at",
         record=pl.col("record").fill_null(-1),
-        kind="TRANSACTION_TYPE",
+        sold=pl.col("TRANSACTION_TYPE") == "PURCHASE",
+        returned=pl.col("TRANSACTION_TYPE") != "PURCHASE",
         channel="CHANNEL",
         total=(pl.col("TOTAL_AMOUNT") * 100).cast(pl.Int64),
         campaign=pl.lit(-1, pl.Int64),
@@ -159,7 +158,7 @@ def _plant_causes(
 ) -> tuple[Orders, Touched]:
     """Random messages, and before a share of the real orders a clicked one."""
     frame = orders.frame
-    sold = np.flatnonzero((frame["kind"] == "PURCHASE").to_numpy() & (frame["record"] >= 0).to_numpy())
+    sold = np.flatnonzero(frame["sold"].to_numpy() & (frame["record"] >= 0).to_numpy())
     sold = sold[rng.random(len(sold)) < CAUSED_SHARE / 0.7]  # some find no campaign running
     at, record = frame["at"].to_numpy()[sold], frame["record"].to_numpy()[sold]
     campaign = pick_campaigns(rng, campaigns, at, longest=3 * DAY)

@@ -119,7 +119,9 @@ def _write_events(
     visit, kind, product = steps["visit"], steps["kind"].to_numpy(), steps["product"].to_numpy()
     of_visit = session[visit]
     visitor = of_visit["visitor"].to_numpy()
-    goods = catalogue.products.with_columns(name=pl.col("PRODUCT_NAME").fill_null(pl.col("PRODUCT_ID")).str.strip_chars())
+    goods = catalogue.products.with_columns(
+        name=pl.col("PRODUCT_NAME").fill_null(pl.col("PRODUCT_ID")).str.strip_chars()
+    )
     page = goods.select("PRODUCT_ID", "name", "CATEGORY")[np.maximum(product, 0)]
     home = pl.Series(product < 0)
     known = np.where(visitor < 0, 0, visitor)
@@ -130,7 +132,9 @@ def _write_events(
     words = page["name"].str.to_lowercase().str.split(" ").list.slice(0, 2).list.join(" ")
     slug = "/p/" + page["PRODUCT_ID"].str.replace_all(" ", "-")
     slug = pl.select(pl.lit("/search")).to_series().new_from_index(0, size).zip_with(search, slug).set(home, "/")
-    depth = pl.Series((rng.beta(2, 2, size) * 100).astype(np.int64)).set(pl.Series(~np.isin(kind, (_SCROLL, _VIEW))), None)
+    depth = pl.Series((rng.beta(2, 2, size) * 100).astype(np.int64)).set(
+        pl.Series(~np.isin(kind, (_SCROLL, _VIEW))), None
+    )
     frame = pl.DataFrame({
         "EVENT_ID": identifiers("E", shard, size),
         "CUSTOMER_ID": population.customer_ids(of_visit["record"].to_numpy()),
@@ -155,12 +159,12 @@ def _write_events(
     return finish("CUSTOMER_BEHAVIORAL_EVENTS", frame)
 
 
-def _write_sessions(
-    population: Population, orders: Orders, campaigns: pl.DataFrame, session: pl.DataFrame
-) -> pa.Table:
+def _write_sessions(population: Population, orders: Orders, campaigns: pl.DataFrame, session: pl.DataFrame) -> pa.Table:
     order, campaign = session["order"].to_numpy(), session["campaign"].to_numpy()
     sells = pl.Series(order >= 0)
-    worth = orders.frame["total"].gather(np.maximum(order, 0).astype(np.uint32)) if orders.frame.height else session["at"]
+    worth = (
+        orders.frame["total"].gather(np.maximum(order, 0).astype(np.uint32)) if orders.frame.height else session["at"]
+    )
     codes = campaigns["CAMPAIGN_ID"].gather(np.maximum(campaign, 0).astype(np.uint32))
     return finish("CUSTOMER_SESSION_DATA", pl.DataFrame({
         "SESSION_ID": session["SESSION_ID"],

@@ -68,7 +68,7 @@ def write_sentiment(
     order = np.argsort(at // DAY, kind="stable")
     who, at = who[order], at[order]
     record, size = population.record_at(rng, who, at), len(who)
-    returns = orders.frame.filter((pl.col("kind") != "PURCHASE") & (pl.col("record") >= 0))
+    returns = orders.frame.filter(pl.col("returned") & (pl.col("record") >= 0))
     person = population.records["person"].to_numpy()
     last = np.full(population.persons.height, np.iinfo(np.int64).min // 2)
     if returns.height:

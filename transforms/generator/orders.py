@@ -12,8 +12,9 @@ class Orders:
     """Who bought what, when.
 
     Attributes:
-      frame: TRANSACTION_ID, record (row of the population's records, -1 for a guest), at (microseconds), kind
-        (TRANSACTION_TYPE), channel, total (cents), campaign (row of the campaign that caused it, or -1).
+      frame: TRANSACTION_ID, record (row of the population's records, -1 for a guest), at (microseconds), sold (a
+        purchase that went through), returned (goods or money went back), channel, total (cents), campaign (row of
+        the campaign that the buyer had clicked in the hours before, or -1).
       lines: order (row of `frame`), product (row of the catalogue), in order of `order`.
     """
 

@@ -32,8 +32,12 @@ def write_preferences(
     strength = np.clip(0.25 + 0.7 * weight + rng.normal(0, 0.08, size), 0, 1)
     day = since + (rng.random(size) * np.maximum(end_us - since - DAY, 0)).astype(np.int64)
     value = pl.Series(np.zeros(size)).cast(pl.String)
-    options = (product["CATEGORY"], gather(_MEDIA, choose(rng, size, (5, 1, 1, 1, 1))),
-               product["PRODUCT_ID"], product["BRAND"] if "BRAND" in product.columns else product["CATEGORY"])
+    options = (
+        product["CATEGORY"],
+        gather(_MEDIA, choose(rng, size, (5, 1, 1, 1, 1))),
+        product["PRODUCT_ID"],
+        product["BRAND"] if "BRAND" in product.columns else product["CATEGORY"],
+    )
     for index, option in enumerate(options):
         value = option.zip_with(pl.Series(kind == index), value)
     frame = pl.DataFrame({

@@ -38,9 +38,7 @@ def zipf(size: int, shift: float = 10.0, power: float = 1.0) -> np.ndarray:
 def gather(values: Sequence[str | None], indexes: np.ndarray) -> pl.Series:
     """`values[i]` for each index; a negative index gives null."""
     series = pl.Series(list(values), dtype=pl.String)
-    return series.gather(pl.Series(np.where(indexes < 0, 0, indexes)).cast(pl.UInt32)).set(
-        pl.Series(indexes < 0), None
-    )
+    return series.gather(pl.Series(np.where(indexes < 0, 0, indexes)).cast(pl.UInt32)).set(pl.Series(indexes < 0), None)
 
 
 def within(counts: np.ndarray) -> np.ndarray:

@@ -160,4 +160,3 @@ def product_categories(lines: pl.DataFrame) -> pl.DataFrame:
         .group_by("product", maintain_order=True).first().collect()
     )  # fmt: skip
     return named.select("product", category=categorise(named["description"]))
-

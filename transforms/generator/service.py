@@ -34,7 +34,7 @@ def draw_tickets(
     """One row a ticket in order of time: record, created, angry (about a return), category, priority, answered,
     resolved (microseconds, or null while open), satisfaction (1 to 5 or null)."""
     frame = orders.frame.filter(pl.col("record") >= 0)
-    returned = frame["kind"].to_numpy() != "PURCHASE"
+    returned = frame["returned"].to_numpy()
     asks = rng.random(frame.height) < np.where(returned, after_return, after_order)
     wait = np.where(returned, -rng.random(frame.height) * 4 * DAY, rng.exponential(3.0, frame.height) * DAY)
     record, angry = frame["record"].to_numpy()[asks], returned[asks]

@@ -34,14 +34,11 @@ def draw_sessions(
     `at` is the order's moment for a visit with an order (it ends just before), else the moment the visit begins.
     `order` and `campaign` are rows, or -1. `per_order`: mean number of visits without an order for each order.
     """
-    persons = population.persons
     who, when = draw_moments(
         rng, population.habit("active_from"), population.habit("left"),
         population.habit("rate") * per_order + 1.0, population.habit("hours"),
     )  # fmt: skip
-    bought = orders.frame.with_row_index("order").filter(
-        (pl.col("kind") == "PURCHASE") & (pl.col("channel") != "POS")
-    )
+    bought = orders.frame.with_row_index("order").filter(pl.col("sold") & (pl.col("channel") != "POS"))
     clicked = touches.filter(pl.col("clicked") != NEVER)
     browsing = pl.DataFrame({"record": population.record_at(rng, who, when), "at": when})
     visits = pl.concat([
@@ -58,7 +55,6 @@ def draw_sessions(
     source = np.where(
         campaign >= 0, _SOURCE_OF_KIND[kinds[np.maximum(campaign, 0)]], choose(rng, len(campaign), _SOURCE_SHARES)
     )
-    assert persons.height
     return visits.select(
         "at", "order", "campaign", visitor="record",
         record=pl.when(anonymous).then(-1).otherwise(pl.col("record")), source=pl.Series(source),

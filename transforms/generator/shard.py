@@ -68,12 +68,8 @@ def build_around(
     def rng(part: str) -> np.random.Generator:
         return stream(seed, part, shard)
 
-    visits = draw_sessions(
-        rng("sessions"), population, orders, touched.touches, campaigns, rates.visits_per_order
-    )
-    behaviour = draw_behaviour(
-        rng("events"), population, catalogue, orders, visits, campaigns, shard, end_us
-    )
+    visits = draw_sessions(rng("sessions"), population, orders, touched.touches, campaigns, rates.visits_per_order)
+    behaviour = draw_behaviour(rng("events"), population, catalogue, orders, visits, campaigns, shard, end_us)
     tickets = draw_tickets(
         rng("tickets"), population, orders, end_us, rates.tickets_per_order, rates.tickets_per_return
     )

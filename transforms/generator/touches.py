@@ -90,5 +90,3 @@ def steps(touches: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     times = touches.select("sent", "delivered", "opened", "clicked", "left").to_numpy()
     touch, step = np.nonzero(times != NEVER)
     return touch, step, times[touch, step]
-
-

@@ -40,7 +40,9 @@ def truth_of_people(population: Population, categories: tuple[str, ...]) -> dict
     left = pl.when("churned").then("left").cast(pl.Datetime("us", "UTC"))
     tastes = pl.DataFrame(population.tastes, schema=list(categories)).with_columns(persons["person"])
     tastes = tastes.unpivot(index="person", variable_name="category", value_name="weight")
-    tastes = tastes.filter(pl.col("weight") >= 0.01).sort("person", "weight", "category", descending=[False, True, False])
+    tastes = tastes.filter(pl.col("weight") >= 0.01).sort(
+        "person", "weight", "category", descending=[False, True, False]
+    )
     return {
         "persons": typed("persons", records.select(
             customer_id="CUSTOMER_ID", person=persons["person"].gather(records["person"]), change="change")),
