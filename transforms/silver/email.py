@@ -10,7 +10,7 @@ from transforms.silver.text import standard_text
 # script are allowed (RFC 6531). A mailbox is never merged with another: dots and +tags stay as they are.
 _ADDRESS = re.compile(
     r"[\w!#$%&'*+/=?^`{|}~-]+(?:\.[\w!#$%&'*+/=?^`{|}~-]+)*"
-    r"@(?:[^\W_](?:[^\W_]|-){0,62}\.)+[^\W\d_](?:[^\W_]|-){0,61}[^\W_]"
+    r"@(?:[^\W_](?:(?:[^\W_]|-){0,61}[^\W_])?\.)+[^\W\d_](?:[^\W_]|-){0,61}[^\W_]"
 )
 _IN_BRACKETS = re.compile(r"<([^<>]*)>$")
 _LOCAL_LIMIT, _LIMIT = 64, 254

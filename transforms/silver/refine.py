@@ -12,11 +12,11 @@ import apache_beam as beam
 import pyarrow as pa
 
 from transforms.batches import as_batch, as_table, register_batch_coder
-from transforms.bronze.envelope import partition_values
 from transforms.contracts import Contract
 from transforms.counts import ACCEPTED, COUNTS, REJECTED, Counts
 from transforms.io.dead_letter import dead_letters
 from transforms.shuffle import Tagged
+from transforms.silver.schema import as_silver, silver_schema
 from transforms.silver.to_silver import to_silver
 from transforms.silver.dedupe import latest_by_key
 from transforms.silver.keys import KeySet, flag_orphans
@@ -32,16 +32,21 @@ class RefineSpec:
     """What one table's refinement needs to know on a worker.
 
     Attributes:
-      schema: the silver table's.
+      extra: columns that evolution added, or declared ones with the wider type they have by now.
       now: the run's time; an event later than a day after it is flagged.
       country: alpha-2 code that phone numbers without a country are read in.
     """
 
     contract: Contract
-    schema: pa.Schema
+    extra: pa.Schema
     now: datetime
     run_id: str
     country: str = "GB"
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The silver table's."""
+        return silver_schema(self.contract, self.extra)
 
 
 @dataclass(eq=False)
@@ -136,19 +141,8 @@ class _SettleFn(beam.DoFn):
         rows = pa.concat_tables([as_table(part.batch) for part in bucket[1]], promote_options="default")
         kept, duplicates, conflicts = latest_by_key(rows, spec.contract)
         flagged = flag_orphans(flag_outliers(kept, bounds), spec.contract, parents)
-        settled = in_schema(flagged, spec)
+        settled = as_silver(flagged, spec.contract, spec.extra)
         tag = beam.pvalue.TaggedOutput
         yield tag(COUNTS, Counts(accepted=settled.num_rows, duplicates=duplicates, conflicts=conflicts))
         yield tag(PROFILES, profile(settled, spec.contract))
         yield from settled.combine_chunks().to_batches(max_chunksize=65_536)
-
-
-def in_schema(rows: pa.Table, spec: RefineSpec) -> pa.Table:
-    """The rows with exactly the columns of the silver table, the partition column among them."""
-    partition = spec.contract.partition
-    if partition and partition.name not in rows.column_names:
-        rows = rows.append_column(partition.name, partition_values(rows, spec.contract))
-    absent = [f for f in spec.schema if f.name not in rows.column_names]
-    for missing in absent:
-        rows = rows.append_column(missing.name, pa.nulls(rows.num_rows, missing.type))
-    return rows.select(spec.schema.names).cast(spec.schema)
