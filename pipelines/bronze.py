@@ -150,7 +150,10 @@ def build(root: beam.Pipeline, lake: Lake, run: Run, plans: Sequence[TablePlan])
         | "AllRejects" >> beam.Flatten()
         | "WriteRejects" >> WriteDelta(lake.rejects, REJECTS, Upsert(KEY))
     )
-    commits = [_write_table(lake, p, ingested[p.contract.name].accepted, (rejected, c)) for p, c in zip(plans, counts, strict=True)]
+    commits = [
+        _write_table(lake, p, ingested[p.contract.name].accepted, (rejected, c))
+        for p, c in zip(plans, counts, strict=True)
+    ]
     inputs = {p.contract.name: tuple(f"{f.path}@{f.fingerprint}" for f in p.files) for p in plans}
     (
         (counts | "AllCounts" >> beam.Flatten(), commits | "AllCommits" >> beam.Flatten())

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 from pipelines.config import Lake, Run
 from transforms.io.delta import append_rows, open_table, read_table
-from transforms.silver.profile import drift
+from transforms.silver.drift import drift
 
 
 def record_drift(lake: Lake, run: Run) -> pa.Table | None:
@@ -17,11 +17,11 @@ def record_drift(lake: Lake, run: Run) -> pa.Table | None:
     profiles = read_table(lake.profiles)
     current = profiles.filter(pc.field("run_id") == run.run_id)
     found = []
-    for table in current["table"].unique().to_pylist():
-        now = current.filter(pc.field("table") == table)
-        before = profiles.filter((pc.field("table") == table) & (pc.field("at") < run.started_at))
+    for table in current["table_name"].unique().to_pylist():
+        now = current.filter(pc.field("table_name") == table)
+        before = profiles.filter((pc.field("table_name") == table) & (pc.field("profiled_at") < run.started_at))
         if before.num_rows:
-            latest = before.filter(pc.equal(before["at"], pc.max(before["at"])))
+            latest = before.filter(pc.equal(before["profiled_at"], pc.max(before["profiled_at"])))
             found.append(drift(latest, now))
     if not found:
         return None

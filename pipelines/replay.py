@@ -73,7 +73,9 @@ def _replay_table(lake: Lake, run: Run, table: Contract, rejects: pa.Table, coun
     refused = {key: why for a in attempts for key, why in a.refused.items()}
     # Named by what is replayed, so that a rerun after a crash between the two tables does not append twice.
     name = hashlib.blake2b(
-        "".join(f"{i}{n}" for i, n in zip(*(rejects[c].to_pylist() for c in ("reject_id", "attempts")), strict=True)).encode(),
+        "".join(
+            f"{i}{n}" for i, n in zip(*(rejects[c].to_pylist() for c in ("reject_id", "attempts")), strict=True)
+        ).encode(),
         digest_size=16,
     ).hexdigest()
     append_rows(lake.bronze(table), accepted, ((f"replay/{name}", 1),), partition_by=table.partition_by)
@@ -146,7 +148,9 @@ def _through_silver(
     places = list(zip(accepted["_file"].to_pylist(), accepted["_position"].to_pylist(), strict=True))
     keep = [place not in bad for place in places]
     refused |= {key: bad[place] for key, place in zip(ids, places, strict=True) if place in bad}
-    return _Attempt(accepted.filter(pa.array(keep, pa.bool_())), [k for k, ok in zip(ids, keep, strict=True) if ok], refused)
+    return _Attempt(
+        accepted.filter(pa.array(keep, pa.bool_())), [k for k, ok in zip(ids, keep, strict=True) if ok], refused
+    )
 
 
 def _at_home(accepted: pa.Table, rejects: pa.Table) -> pa.Table:

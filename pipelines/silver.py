@@ -28,10 +28,9 @@ from transforms.io.delta import (
 )
 from transforms.shuffle import GroupBatches, spill_folder
 from transforms.silver.keys import KeySet
-from transforms.silver.outliers import outlier_bounds
+from transforms.silver.outliers import bounds, merge_summaries
 from transforms.silver.profile import Profile
 from transforms.silver.refine import KEYS, OUTLIERS, PROFILES, ROWS, CleanRows, RefineSpec, SettleRows
-from transforms.silver.schema import silver_schema
 
 _BRONZE = "bronze"  # the Delta transaction in silver whose version is the bronze version it was made from
 
@@ -71,8 +70,9 @@ def plan(lake: Lake, run: Run, country: str = "GB") -> tuple[list[SilverPlan], i
             unchanged += 1
             continue
         business = business_schema(contract, arrow_schema(bronze))
-        extra = pa.schema([field for field in business if field.name not in contract])
-        spec = RefineSpec(contract, silver_schema(contract, extra), run.started_at, run.run_id, country)
+        declared = contract.arrow
+        extra = pa.schema([f for f in business if f.name not in contract or f.type != declared.field(f.name).type])
+        spec = RefineSpec(contract, extra, run.started_at, run.run_id, country)
         plans.append(SilverPlan(spec, since, until, bronze.count()))
     return plans, unchanged
 
@@ -146,10 +146,10 @@ def _settle(
     table: SilverPlan, cleaned: beam.pvalue.DoOutputsTuple, parents: dict[str, beam.PCollection], spill: str | None
 ) -> beam.pvalue.DoOutputsTuple:
     contract, name = table.contract, table.contract.name
-    bounds = (
+    fences = (
         cleaned[OUTLIERS]
-        | f"Bounds {name}" >> beam.CombineGlobally(merge_outliers)
-        | f"Fences {name}" >> beam.Map(outlier_bounds)
+        | f"Bounds {name}" >> beam.CombineGlobally(merge_summaries)
+        | f"Fences {name}" >> beam.Map(lambda summary: bounds([summary]))
     )
     known = [parents[key.table] for key in contract.foreign_keys if key.table in parents]
     nobody = cleaned[COUNTS].pipeline | f"NoParents {name}" >> beam.Create([], reshuffle=False)
@@ -158,7 +158,7 @@ def _settle(
     return (
         {ROWS: cleaned[ACCEPTED]}
         | f"ByKey {name}" >> group
-        | f"Settle {name}" >> SettleRows(table.spec, beam.pvalue.AsSingleton(bounds), beam.pvalue.AsDict(keysets))
+        | f"Settle {name}" >> SettleRows(table.spec, beam.pvalue.AsSingleton(fences), beam.pvalue.AsDict(keysets))
     )
 
 
@@ -191,11 +191,11 @@ class _Profile(beam.PTransform):
     run: Run
 
     def expand(self, partials: beam.PCollection) -> beam.PCollection:
-        run_id, at = self.run.run_id, self.run.started_at
+        run_id, table, at = self.run.run_id, self.table, self.run.started_at
         return (
             partials
             | beam.CombineGlobally(Profile.merge).without_defaults()
-            | beam.Map(lambda merged: merged.to_table(run_id, at))
+            | beam.Map(lambda merged: merged.to_table(run_id, table, at))
         )
 
 

@@ -32,11 +32,10 @@ def read_json_lines(file: BinaryIO, split: Split, naming: Naming, known: tuple[s
 
 def _first_record(file: BinaryIO, split: Split) -> int:
     """The first record start at or behind the split's start."""
-    if split.start == 0:
-        head = file.read(3)
-        start = 3 if head == b"\xef\xbb\xbf" else 0
-        file.seek(start)
-        return start
+    bom = 3 if file.read(3) == b"\xef\xbb\xbf" else 0
+    if split.start <= bom:
+        file.seek(bom)
+        return bom
     file.seek(split.start - 1)
     position = split.start - 1
     while chunk := file.read(1 << 20):  # a record may begin long before the split
@@ -78,20 +77,24 @@ def parse_block(block: Block, naming: Naming, keys: list[str]) -> Parsed:
     data = block.data
     starts, ends = line_starts(data)
     starts, ends = _without_blanks(data, starts, ends)
-    rows = _fast(data, len(starts), keys) if len(starts) else None
     rejects: list[Reject] = list(block.rejects)
+    sound, text = _screen(data, starts, ends, block.offset, rejects), data
+    if len(sound) < len(starts):
+        starts, ends = starts[sound], ends[sound]
+        text = _blanked(data, starts, ends)
+    rows = _fast(text, len(starts), keys) if len(starts) else None
     if rows is None:
         good, found, bad = _examine(data, starts, ends, block.offset)
         rejects += bad
         renamed = {naming(key) for key in found}
         keys[:] = [*found, *(key for key in keys if key not in found and naming(key) not in renamed)]
         starts, ends = starts[good], ends[good]
-        rows = _parse(_joined(data, starts, ends), keys)
+        rows = _parse(_blanked(data, starts, ends), keys)
         if rows is None or rows.height != len(starts):
             good, bad = _strict(data, starts, ends, block.offset)
             rejects += bad
             starts, ends = starts[good], ends[good]
-            rows = _parse(_joined(data, starts, ends), keys)
+            rows = _parse(_blanked(data, starts, ends), keys)
         assert rows is not None
     return Parsed(_with_origin(rows, data, starts, ends, block.offset, naming), rejected_batch(rejects))
 
@@ -101,22 +104,64 @@ def _without_blanks(data: bytes, starts: np.ndarray, ends: np.ndarray) -> tuple[
     view = np.frombuffer(data, np.uint8)
     ends = ends - ((ends > starts) & (view[np.maximum(ends - 1, 0)] == 13))
     keep = ends > starts
-    short: np.ndarray | list[int] = np.flatnonzero(keep & (view[np.minimum(starts, len(view) - 1)] <= 32)) if len(view) else []
+    short: np.ndarray | list[int] = (
+        np.flatnonzero(keep & (view[np.minimum(starts, len(view) - 1)] <= 32)) if len(view) else []
+    )
     for i in short:
         keep[i] = bool(data[starts[i] : ends[i]].strip())
     return starts[keep], ends[keep]
 
 
+def _screen(data: bytes, starts: np.ndarray, ends: np.ndarray, offset: int, rejects: list[Reject]) -> np.ndarray:
+    """The numbers of the records that may be sound; those that look broken are examined, one by one.
+
+    Some broken records stand in most blocks. Cut lines, NUL bytes and bytes that are no UTF-8 can be found without
+    reading all the others by themselves.
+    """
+    if not len(starts):
+        return starts
+    view = np.frombuffer(data, np.uint8)
+    suspect = (view[starts] != ord("{")) | (view[ends - 1] != ord("}"))
+    if b"\0" in data:
+        suspect[np.searchsorted(ends, np.flatnonzero(view == 0)).clip(max=len(ends) - 1)] = True
+    for place in _undecodable(data, ends):
+        suspect[place] = True
+    for i in np.flatnonzero(suspect):
+        line = data[starts[i] : ends[i]]
+        wrong = _wrong(line, {})
+        if wrong:
+            rejects.append(Reject(int(offset + starts[i]), line, len(line), *wrong))
+        else:
+            suspect[i] = False
+    return np.flatnonzero(~suspect)
+
+
+def _undecodable(data: bytes, ends: np.ndarray) -> Iterator[int]:
+    """The numbers of the records that hold bytes which are no UTF-8."""
+    at = 0
+    while at < len(data):
+        try:
+            data[at:].decode("utf-8")
+            return
+        except UnicodeDecodeError as error:
+            place = int(np.searchsorted(ends, at + error.start, side="right"))
+            if place >= len(ends):
+                return
+            yield place
+            at = int(ends[place])
+
+
 def _fast(data: bytes, records: int, keys: list[str]) -> pl.DataFrame | None:
     """The parsed records, or None when something in the block needs a closer look."""
-    quoted = sum(data.count(b'"%s":' % key.encode()) for key in keys)
-    if quoted != data.count(b'":') or b"\0" in data or not keys:
-        return None  # an unknown key (or a value that looks like one)
-    try:
-        rows = pl.read_ndjson(data, schema=dict.fromkeys(keys, pl.String))
-    except pl.exceptions.PolarsError:
+    if b"\0" in data or not keys:
         return None
-    return rows if rows.height == records else None
+    rows = _parse(data, keys)
+    if rows is None or rows.height != records:
+        return None
+    # A column without nulls was in every record; the others are counted. More keys than that: an unknown one.
+    nulls = rows.null_count().row(0)
+    known = sum(data.count(b'"%s":' % key.encode()) if n else records for key, n in zip(keys, nulls, strict=True))
+    return rows if known == data.count(b'":') else None
 
 
 def _parse(data: bytes, keys: list[str]) -> pl.DataFrame | None:
@@ -179,8 +224,17 @@ def _no_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _joined(data: bytes, starts: np.ndarray, ends: np.ndarray) -> bytes:
-    return b"\n".join(data[s:e] for s, e in zip(starts.tolist(), ends.tolist(), strict=True))
+def _blanked(data: bytes, starts: np.ndarray, ends: np.ndarray) -> bytes:
+    """The block with everything but the given records turned into line ends, which the parser passes over."""
+    blank = bytearray(data)
+    gaps_from = np.concatenate([[0], ends])
+    gaps_to = np.concatenate([starts, [len(data)]])
+    width = gaps_to - gaps_from
+    wide = np.flatnonzero(width > 1)  # one byte between two records is their line end
+    wide = np.union1d(wide, np.flatnonzero(width[[0, -1]]) * (len(width) - 1))
+    for start, end in zip(gaps_from[wide].tolist(), gaps_to[wide].tolist(), strict=True):
+        blank[start:end] = b"\n" * (end - start)
+    return bytes(blank)
 
 
 def _with_origin(
