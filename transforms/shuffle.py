@@ -26,8 +26,8 @@ class Tagged(NamedTuple):
     batch: pa.RecordBatch
 
 
-class _Piece(NamedTuple):
-    """A spilled part of one bucket of one input."""
+class Spilled(NamedTuple):
+    """A part of one bucket of one input, waiting in an Arrow file."""
 
     tag: str
     path: str
@@ -35,7 +35,7 @@ class _Piece(NamedTuple):
 
 @dataclass(eq=False)
 class GroupBatches(beam.PTransform):
-    """{tag: PCollection[pa.RecordBatch]} -> PCollection[(bucket, Iterable[Tagged])], one element a bucket.
+    """{tag: PCollection[pa.RecordBatch]} -> PCollection[(bucket, parts)], one element a bucket; see `tables_of`.
 
     All rows with equal values in an input's key columns land in the same bucket, as do equal keys of two inputs whose
     key columns have the same types. Windows: global. No order within a bucket.
@@ -59,8 +59,20 @@ class GroupBatches(beam.PTransform):
             args = (tag, self.keys[tag], self.buckets)
             dofn = fn(*args, self.spill_dir) if self.spill_dir else fn(*args)  # type: ignore[call-arg]
             pieces.append(batches | f"Bucket {tag}" >> beam.ParDo(dofn))
-        grouped = pieces | beam.Flatten() | beam.GroupByKey()
-        return grouped | "Load" >> beam.MapTuple(_load) if self.spill_dir else grouped
+        return pieces | beam.Flatten() | beam.GroupByKey()
+
+
+def tables_of(parts: Iterable[Tagged | Spilled]) -> dict[str, pa.Table]:
+    """The rows of one bucket, one table a tag.
+
+    Call it in the DoFn that needs the rows. In a step of its own between the grouping and a step with side inputs,
+    Beam would put every row of every bucket in memory, since it does not fuse the two.
+    """
+    tables: dict[str, list[pa.Table]] = {}
+    for part in parts:
+        found = _load(part.path) if isinstance(part, Spilled) else pa.Table.from_batches([part.batch])
+        tables.setdefault(part.tag, []).append(found)
+    return {tag: pa.concat_tables(several, promote_options="default") for tag, several in tables.items()}
 
 
 def bucket_of(table: pa.Table | pa.RecordBatch, columns: tuple[str, ...], buckets: int) -> np.ndarray:
@@ -68,7 +80,9 @@ def bucket_of(table: pa.Table | pa.RecordBatch, columns: tuple[str, ...], bucket
     return ((key_hashes(table, columns) >> np.uint64(40)) % np.uint64(buckets)).astype(np.int64)
 
 
-def split_buckets(batch: pa.RecordBatch, columns: tuple[str, ...], buckets: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+def split_buckets(
+    batch: pa.RecordBatch, columns: tuple[str, ...], buckets: int
+) -> Iterator[tuple[int, pa.RecordBatch]]:
     """The rows of each bucket that occurs in the batch, in their order."""
     if buckets == 1:
         yield 0, batch
@@ -113,7 +127,7 @@ class _SpillFn(beam.DoFn):
         self._flush()
         for (bucket, _), (path, writer) in self._writers.items():
             writer.close()
-            yield beam.transforms.window.GlobalWindows.windowed_value((bucket, _Piece(self._tag, path)))
+            yield beam.transforms.window.GlobalWindows.windowed_value((bucket, Spilled(self._tag, path)))
         self._writers = {}
 
     def _flush(self) -> None:
@@ -134,12 +148,9 @@ class _SpillFn(beam.DoFn):
         return self._writers[kind][1]
 
 
-def _load(bucket: int, pieces: Iterable[_Piece]) -> tuple[int, list[Tagged]]:
-    tagged = []
-    for tag, path in pieces:
-        with pa.OSFile(path) as file, pa.ipc.open_file(file) as reader:
-            tagged += [Tagged(tag, reader.get_batch(i)) for i in range(reader.num_record_batches)]
-    return bucket, tagged
+def _load(path: str) -> pa.Table:
+    with pa.OSFile(path) as file, pa.ipc.open_file(file) as reader:
+        return reader.read_all()
 
 
 def spill_folder(runs_in_process: bool) -> tempfile.TemporaryDirectory | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -12,7 +13,7 @@ import pyarrow as pa
 from transforms.batches import as_batch, as_table, register_batch_coder
 from transforms.gold import rfm
 from transforms.gold.customer_360 import INPUTS, SCHEMA, attach_customers, summarise_customers
-from transforms.shuffle import GroupBatches, Tagged
+from transforms.shuffle import GroupBatches, tables_of
 
 _ID = ("CUSTOMER_ID",)
 _ITEMS, _TRANSACTIONS = "CUSTOMER_TRANSACTION_ITEMS", "CUSTOMER_TRANSACTIONS"
@@ -67,17 +68,9 @@ class AssembleCustomers(beam.PTransform):
         )
 
 
-def bucket_tables(parts: Iterable[Tagged]) -> dict[str, pa.Table]:
-    """The batches of one bucket as one table a tag."""
-    batches: dict[str, list[pa.Table]] = {}
-    for part in parts:
-        batches.setdefault(part.tag, []).append(as_table(part.batch))
-    return {tag: pa.concat_tables(tables, promote_options="default") for tag, tables in batches.items()}
-
-
 class _AttachFn(beam.DoFn):
-    def process(self, bucket: tuple[int, Iterable[Tagged]]) -> Iterator[pa.RecordBatch]:
-        tables = bucket_tables(bucket[1])
+    def process(self, bucket: tuple[int, Iterable[Any]]) -> Iterator[pa.RecordBatch]:
+        tables = tables_of(bucket[1])
         if _ITEMS in tables and _TRANSACTIONS in tables:
             yield as_batch(attach_customers(tables[_ITEMS], tables[_TRANSACTIONS]))
 
@@ -86,13 +79,13 @@ class _SummariseFn(beam.DoFn):
     def __init__(self, as_of: datetime) -> None:
         self._as_of = as_of
 
-    def process(self, bucket: tuple[int, Iterable[Tagged]]) -> Iterator[pa.RecordBatch]:
-        yield as_batch(summarise_customers(bucket_tables(bucket[1]), self._as_of))
+    def process(self, bucket: tuple[int, Iterable[Any]]) -> Iterator[pa.RecordBatch]:
+        yield as_batch(summarise_customers(tables_of(bucket[1]), self._as_of))
 
 
-def _score(bucket: tuple[int, Iterable[Tagged]], limits: pa.Table) -> Iterator[pa.RecordBatch]:
-    for rows in bucket_tables(bucket[1]).values():
+def _score(bucket: tuple[int, Iterable[Any]], limits: pa.Table) -> Iterator[pa.RecordBatch]:
+    for rows in tables_of(bucket[1]).values():
         yield as_batch(rfm.score(rows, limits).cast(SCHEMA))
 
 
-__all__ = ["INPUTS", "SCHEMA", "AssembleCustomers", "bucket_tables"]
+__all__ = ["INPUTS", "SCHEMA", "AssembleCustomers"]

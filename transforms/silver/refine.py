@@ -15,13 +15,13 @@ from transforms.batches import as_batch, as_table, register_batch_coder
 from transforms.contracts import Contract
 from transforms.counts import ACCEPTED, COUNTS, REJECTED, Counts
 from transforms.io.dead_letter import dead_letters
-from transforms.shuffle import Tagged
-from transforms.silver.schema import as_silver, silver_schema
-from transforms.silver.to_silver import to_silver
+from transforms.shuffle import tables_of
 from transforms.silver.dedupe import latest_by_key
 from transforms.silver.keys import KeySet, flag_orphans
 from transforms.silver.outliers import flag_outliers, summarise_outliers
 from transforms.silver.profile import profile
+from transforms.silver.schema import as_silver, silver_schema
+from transforms.silver.to_silver import to_silver
 
 KEYS, OUTLIERS, PROFILES = "keys", "outliers", "profiles"
 ROWS = "rows"
@@ -113,7 +113,7 @@ def silver_rejects(rejected: pa.Table, spec: RefineSpec) -> pa.Table:
 
 @dataclass(eq=False)
 class SettleRows(beam.PTransform):
-    """PCollection[(bucket, Iterable[Tagged])] -> the latest row of each key, flagged, in the silver schema.
+    """PCollection[(bucket, parts)] -> the latest row of each key, flagged, in the silver schema.
 
     Outputs: `.accepted` batches, `.counts` (accepted, duplicates, conflicts) and `.profiles` (mergeable).
 
@@ -136,9 +136,9 @@ class _SettleFn(beam.DoFn):
     def __init__(self, spec: RefineSpec) -> None:
         self._spec = spec
 
-    def process(self, bucket: tuple[int, Iterable[Tagged]], bounds: Any, parents: dict[str, KeySet]) -> Iterator[Any]:
+    def process(self, bucket: tuple[int, Iterable[Any]], bounds: Any, parents: dict[str, KeySet]) -> Iterator[Any]:
         spec = self._spec
-        rows = pa.concat_tables([as_table(part.batch) for part in bucket[1]], promote_options="default")
+        rows = tables_of(bucket[1])[ROWS]
         kept, duplicates, conflicts = latest_by_key(rows, spec.contract)
         flagged = flag_orphans(flag_outliers(kept, bounds), spec.contract, parents)
         settled = as_silver(flagged, spec.contract, spec.extra)
