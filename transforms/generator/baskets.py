@@ -58,8 +58,11 @@ def draw_returned_lines(rng: np.random.Generator, lines: pl.DataFrame, returns: 
     return_row = np.repeat(np.arange(returns.height), counts)
     kept = (lines["percent"].to_numpy()[row] == 0) & (rng.random(len(row)) < 0.6)
     row, return_row = row[kept], return_row[kept]
-    back = lines[row].drop("purchase").with_columns(
-        return_row=pl.Series(return_row), sign=pl.lit(-1, pl.Int64), rating=pl.lit(None, pl.Int64)
+    back = (
+        lines[row]
+        .drop("purchase")
+        .with_columns(return_row=pl.Series(return_row), sign=pl.lit(-1, pl.Int64), rating=pl.lit(None, pl.Int64))
     )
-    again = back.filter(pl.Series(returns["kind"].to_numpy()[return_row] == EXCHANGE)).with_columns(sign=-pl.col("sign"))
+    swapped = pl.Series(returns["kind"].to_numpy()[return_row] == EXCHANGE)
+    again = back.filter(swapped).with_columns(sign=-pl.col("sign"))
     return pl.concat([back, again]).sort("return_row", "sign", maintain_order=True)

@@ -26,46 +26,11 @@ _SHELVES: dict[str, tuple[str, str, int]] = {
     "Electronics": ("Audio Phones Smart-home", "Headphones Speaker Charger Tracker Camera", 7_900),
     "Stationery": ("Paper Pens Wrap", "Notebook Pen Card Ribbon Calendar", 700),
 }
-_LOOKS = [
-    "Classic",
-    "Vintage",
-    "Modern",
-    "Rustic",
-    "Striped",
-    "Spotted",
-    "Floral",
-    "Compact",
-    "Deluxe",
-    "Everyday",
-    "Nordic",
-    "Retro",
-]
-_BRANDS = [
-    "Alderbrook",
-    "Birchwood",
-    "Castellan",
-    "Dovetail",
-    "Eastmoor",
-    "Fennwick",
-    "Gullane",
-    "Hartfell",
-    "Ivelle",
-    "Juniper",
-    "Kestrel",
-    "Larkspur",
-    "Merriden",
-    "Northlight",
-    "Oakhaven",
-    "Pemberly",
-    "Quillon",
-    "Rivelin",
-    "Saltmarsh",
-    "Thornbury",
-    "Underhill",
-    "Vesper",
-    "Wrenfield",
-    "Yarrow",
-]
+_LOOKS = "Classic Vintage Modern Rustic Striped Spotted Floral Compact Deluxe Everyday Nordic Retro".split()  # noqa: SIM905
+_BRANDS = (  # noqa: SIM905
+    "Alderbrook Birchwood Castellan Dovetail Eastmoor Fennwick Gullane Hartfell Ivelle Juniper Kestrel Larkspur "
+    "Merriden Northlight Oakhaven Pemberly Quillon Rivelin Saltmarsh Thornbury Underhill Vesper Wrenfield Yarrow"
+).split()
 COLOURS = ("RED", "BLUE", "GREEN", "BLACK", "WHITE", "PINK", "GREY", "NATURAL")
 SIZES = ("XS", "S", "M", "L", "XL")
 _SIZED = ("Clothing", "Shoes")

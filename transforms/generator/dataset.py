@@ -67,13 +67,18 @@ def write_dataset(
 
 
 def write_real_dataset(
-    lines: pa.Table, spec: GeneratorSpec, out_dir: str | Path, format: Format = "jsonl", progress: Progress | None = None
+    lines: pa.Table,
+    spec: GeneratorSpec,
+    out_dir: str | Path,
+    format: Format = "jsonl",
+    progress: Progress | None = None,
 ) -> dict[str, int]:
     """Writes Online Retail II lines as transactions and items, untouched, and the other ten tables around them."""
 
     def shards() -> Iterator[tuple[int, Shard]]:
         real = map_online_retail(lines)
-        made = build_around_real_orders(*(real[name] for name in REAL_TABLES), spec, customer_countries(lines))
+        orders, items = (real[name] for name in REAL_TABLES)
+        made = build_around_real_orders(orders, items, spec, customer_countries(lines))
         whole = {**real, **made.tables}
         yield 0, Shard({name: whole[name] for name in CONTRACTS}, made.truth)
 

@@ -50,7 +50,8 @@ def plant_in_lines(
     kinds = [kind for kind, how in KINDS.items() if how.columns(CONTRACTS[name])]
     pieces, faults, done = [], [], 0
     lengths = ends - begins
-    for row, which, where in zip(chosen, rng.integers(0, len(kinds), len(chosen)), rng.random(len(chosen)), strict=True):
+    whiches, wheres = rng.integers(0, len(kinds), len(chosen)), rng.random(len(chosen))
+    for row, which, where in zip(chosen, whiches, wheres, strict=True):
         how = KINDS[kinds[which]]
         columns = how.columns(CONTRACTS[name])
         column = columns[int(where * len(columns))]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import io
+import json
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
 _TIMESTAMP = "%Y-%m-%dT%H:%M:%S%.6fZ"
+_ESCAPED = r'["\\\x00-\x1f]'
 
 
 def to_json_lines(table: pa.Table) -> bytes:
@@ -20,16 +22,40 @@ def to_json_lines(table: pa.Table) -> bytes:
         return b""
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
-    moments = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
-    exact = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Decimal)]
-    frame = frame.with_columns(pl.col(moments).dt.strftime(_TIMESTAMP))
-    present = sum(frame.height - frame[name].null_count() for name in exact)
-    for code in range(0xE000, 0xF8FF):  # marks that Unicode leaves to private use; one that no text uses here
-        mark = chr(code)
-        marked = frame.with_columns(pl.format(f"{mark}{{}}{mark}", pl.col(name)).alias(name) for name in exact)
-        sink = io.BytesIO()
-        marked.write_ndjson(sink)
-        lines, sign = sink.getvalue(), mark.encode()
-        if lines.count(sign) == 2 * present:
-            return lines.replace(b'"' + sign, b"").replace(sign + b'"', b"") if present else lines
-    raise ValueError("the text uses every private-use character")
+    # Each line is one concatenation: a column of only nulls, and what stands between two columns, is a literal.
+    parts: list[pl.Expr] = []
+    between = "{"
+    for index, name in enumerate(frame.columns):
+        between += ("," if index else "") + json.dumps(name, ensure_ascii=False) + ":"
+        nulls = frame[name].null_count()
+        if nulls == frame.height:
+            between += "null"
+            continue
+        text, quote = _text(frame[name])
+        if nulls:
+            parts += [pl.lit(between), (quote + text + quote).fill_null("null")]
+            between = ""
+        else:
+            parts += [pl.lit(between + quote), text]
+            between = quote
+    return _bytes(frame.lazy().select(pl.concat_str([*parts, pl.lit(between + "}\n")])).collect().to_series())
+
+
+def _text(values: pl.Series) -> tuple[pl.Expr, str]:
+    """The column as JSON text without quotes, and the quote it needs."""
+    column, kind = pl.col(values.name), values.dtype
+    if kind == pl.String:
+        odd = values.filter(values.str.contains(_ESCAPED).fill_null(False)).unique().to_list()
+        return column.replace(odd, [json.dumps(text, ensure_ascii=False)[1:-1] for text in odd]), '"'
+    if isinstance(kind, pl.Datetime):
+        return column.dt.strftime(_TIMESTAMP), '"'
+    return column.cast(pl.String), '"' if kind == pl.Date else ""
+
+
+def _bytes(lines: pl.Series) -> bytes:
+    """The texts one after the other."""
+    array = lines.to_arrow(compat_level=pl.CompatLevel.oldest())
+    assert isinstance(array, pa.LargeStringArray)
+    _, offsets, content = array.buffers()
+    ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+    return content.slice(int(ends[0]), int(ends[-1] - ends[0])).to_pybytes()

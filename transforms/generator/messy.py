@@ -19,12 +19,13 @@ from transforms.generator.shard import Shard
 from transforms.generator.spec import GeneratorSpec
 from transforms.generator.truth import typed
 
+SLICE_ROWS = 65_536
 Format = Literal["jsonl", "parquet"]
 
 
 @dataclass(frozen=True)
 class Arrived:
-    """One table of a shard as it is delivered.
+    """One table of a shard, or a slice of it, as it is delivered.
 
     Attributes:
       name: the table; rows: how many, planted ones included.
@@ -47,20 +48,21 @@ def arrive(
         wanted = spec.clean if name in spared else spec
         rng = stream(spec.seed, "noise", name, number)
         planted = plant_rows(name, table, wanted, rng)
-        free = ~planted.fixed
         if form == "jsonl":
-            lines, positions, faults = plant_in_lines(
-                name, to_json_lines(planted.table), free, wanted.broken_share, rng
-            )
-            yield Arrived(name, table_rows(planted), lines, None, _truth(name, planted, positions, faults))
+            yield from _as_lines(name, planted, wanted.broken_share, rng)
         else:
-            rows, faults = plant_in_cells(name, planted.table, free, wanted.broken_share, rng)
-            positions = np.arange(rows.num_rows)
-            yield Arrived(name, rows.num_rows, b"", rows, _truth(name, planted, positions, faults))
+            rows, faults = plant_in_cells(name, planted.table, ~planted.fixed, wanted.broken_share, rng)
+            answers = _truth(name, planted, np.arange(rows.num_rows), faults)
+            yield Arrived(name, rows.num_rows, b"", rows, answers)
 
 
-def table_rows(planted: Planted) -> int:
-    return planted.table.num_rows
+def _as_lines(name: str, planted: Planted, share: float, rng: np.random.Generator) -> Iterator[Arrived]:
+    """In slices, since text takes many times the memory of the columns it is made from."""
+    for start in range(0, planted.table.num_rows, SLICE_ROWS):
+        part = Planted(*(values[start : start + SLICE_ROWS] for values in (
+            planted.table, planted.kind, planted.fixed, planted.arrived)))  # fmt: skip
+        lines, positions, faults = plant_in_lines(name, to_json_lines(part.table), ~part.fixed, share, rng)
+        yield Arrived(name, part.table.num_rows, lines, None, _truth(name, part, positions, faults))
 
 
 def _truth(name: str, planted: Planted, positions: np.ndarray, faults: list[Fault]) -> dict[str, pl.DataFrame]:

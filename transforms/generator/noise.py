@@ -47,6 +47,8 @@ def plant_rows(name: str, table: pa.Table, spec: GeneratorSpec, rng: np.random.G
     """
     contract, size = CONTRACTS[name], table.num_rows
     times = event_micros(contract, table)
+    if not spec.duplicate_share and not spec.late_share:
+        return Planted(table, np.zeros(size, np.int64), np.zeros(size, bool), times)
     twice = rng.random(size) < spec.duplicate_share
     streams = contract.arrival is Arrival.STREAM and contract.event_time is not None
     late = (rng.random(size) < spec.late_share) & ~twice & streams
@@ -112,5 +114,3 @@ def _make_older(contract: Contract, rows: pa.Table, back: np.ndarray) -> pa.Tabl
         pl.when(changed).then(older[name]).otherwise(pl.col(name)).alias(name) for name in frame.columns
     )
     return mixed.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(rows.schema)
-
-

@@ -8,7 +8,7 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-PART_BYTES = 128 << 20
+PART_BYTES, ROW_GROUP_ROWS = 128 << 20, 131_072
 
 
 class PartWriter:
@@ -35,7 +35,7 @@ class PartWriter:
         if self._parquet is None:
             self._parquet, self._rows = pq.ParquetWriter(file, table.schema, compression="zstd"), 0
         start = self._rows
-        self._parquet.write_table(table)
+        self._parquet.write_table(table, row_group_size=ROW_GROUP_ROWS)
         self._rows += table.num_rows
         return self._name, start
 

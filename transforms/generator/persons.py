@@ -143,6 +143,6 @@ def fold(names: pl.Series) -> pl.Series:
 
 
 def _fold(name: str) -> str:
-    plain = name.translate(str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "Ł": "L", "æ": "ae"}))
+    plain = name.replace("ß", "ss").replace("ø", "o").replace("ł", "l").replace("Ł", "L")
     letters = unicodedata.normalize("NFKD", plain).encode("ascii", "ignore").decode().lower()
     return "".join(letter for letter in letters if letter.isalpha()) or "post"

@@ -64,7 +64,8 @@ COUNTRIES: tuple[Country, ...] = (
     ),
     Country(
         "NLD", "Netherlands", "31", "0", ("61#######", "62#######", "64#######"), 1, "dutch",
-        ("Amsterdam|101# @@|", "Rotterdam|301# @@|", "Utrecht|351# @@|", "Eindhoven|561# @@|", "'s-Gravenhage|251# @@|"),
+        ("Amsterdam|101# @@|", "Rotterdam|301# @@|", "Utrecht|351# @@|", "Eindhoven|561# @@|",
+         "'s-Gravenhage|251# @@|"),
         _DUTCH,
     ),
     Country(

@@ -18,7 +18,7 @@ _MEDIA = ("EMAIL", "SMS", "PUSH", "POST", "NO CONTACT")
 def write_preferences(
     rng: np.random.Generator, population: Population, catalogue: Catalogue, per_record: float, shard: int, end_us: int
 ) -> pa.Table:
-    """About `per_record` rows a record, in order of date; likes follow the person's taste, and so does their strength."""
+    """About `per_record` rows a record, in order of date; likes, and how strong they are, follow the person's taste."""
     records = population.records
     record = np.repeat(np.arange(records.height), rng.poisson(per_record, records.height))
     size = len(record)

@@ -16,9 +16,7 @@ STATUSES = ("COMPLETED", "FAILED", "CANCELLED", "PENDING")
 TYPES = ("PURCHASE", "RETURN", "REFUND", "EXCHANGE")
 
 
-def draw_purchases(
-    rng: np.random.Generator, population: Population, causes: pl.DataFrame, end_us: int
-) -> pl.DataFrame:
+def draw_purchases(rng: np.random.Generator, population: Population, causes: pl.DataFrame, end_us: int) -> pl.DataFrame:
     """One row a purchase in order of time: record, at, channel (index), status (index), touch (row, or -1).
 
     Organic purchases follow each person's rate between `active_from` and `left`; `causes` (record, touch, at) adds

@@ -62,7 +62,7 @@ def build_around(
     touched: Touched,
     rates: Rates,
 ) -> Shard:
-    """The tables other than campaigns, transactions and items; rows of each are in order of time where they have one."""
+    """The tables other than campaigns, transactions and items; rows are in order of time where they have one."""
     order_rows, touch_rows = touched.causes["order"].to_numpy(), touched.causes["touch"].to_numpy()
 
     def rng(part: str) -> np.random.Generator:

@@ -35,7 +35,12 @@ class Sales:
 
 
 def draw_sales(
-    rng: np.random.Generator, population: Population, catalogue: Catalogue, causes: pl.DataFrame, shard: int, end_us: int
+    rng: np.random.Generator,
+    population: Population,
+    catalogue: Catalogue,
+    causes: pl.DataFrame,
+    shard: int,
+    end_us: int,
 ) -> Sales:
     """Purchases, their returns and the lines of both.
 
@@ -161,4 +166,3 @@ def _write_items(items: pl.DataFrame, catalogue: Catalogue) -> pa.Table:
         COLOR="colour",
         WEIGHT=product["grams"] // 10,
     ))  # fmt: skip
-

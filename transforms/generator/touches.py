@@ -73,12 +73,12 @@ def clicks_that_sell(rng: np.random.Generator, touches: pl.DataFrame, campaigns:
 
 
 def pick_campaigns(rng: np.random.Generator, campaigns: pl.DataFrame, at: np.ndarray, longest: int) -> np.ndarray:
-    """For each moment a campaign that began at most `longest` microseconds before it and goes on; -1 if there is none."""
+    """For each moment a campaign that began a day before it or earlier and ended within `longest`; -1 if none did."""
     start, end = campaigns["start"].to_numpy(), campaigns["end"].to_numpy()
     fits = (start[None, :] + DAY <= at[:, None]) & (at[:, None] < end[None, :] + longest)
     counts = fits.sum(axis=1)
     wanted = (rng.random(len(at)) * counts).astype(np.int64)
-    row, column = np.nonzero(fits)
+    column = np.nonzero(fits)[1]
     starts = np.cumsum(counts) - counts
     found = np.full(len(at), -1)
     found[counts > 0] = column[(starts + wanted)[counts > 0]]
