@@ -26,11 +26,11 @@ ATTACHED: pa.Schema = pa.schema(
     [*(ITEMS.arrow.field(name) for name in ITEM_COLUMNS), *(TRANSACTIONS.arrow.field(n) for n in _FROM_TRANSACTION)]
 )
 
-_PURCHASE = pl.col("TRANSACTION_TYPE") == "PURCHASE"
-_RETURN = pl.col("TRANSACTION_TYPE").is_in(["RETURN", "REFUND"])
-_EXCHANGE = pl.col("TRANSACTION_TYPE") == "EXCHANGE"
+PURCHASE = pl.col("TRANSACTION_TYPE") == "PURCHASE"
+RETURN = pl.col("TRANSACTION_TYPE").is_in(["RETURN", "REFUND"])
+EXCHANGE = pl.col("TRANSACTION_TYPE") == "EXCHANGE"
 # A till that exports no status exports what it sold.
-_COMPLETED = pl.col("TRANSACTION_STATUS").fill_null("COMPLETED") == "COMPLETED"
+COMPLETED = pl.col("TRANSACTION_STATUS").fill_null("COMPLETED") == "COMPLETED"
 _CHANNELS = ("POS", "ECOMMERCE", "MOBILE", "SOCIAL")
 
 
@@ -56,17 +56,17 @@ def summarise_orders(transactions: pl.DataFrame) -> pl.DataFrame:
     Only transactions in the customer's most frequent currency are summed (ties by name; rows of unknown currency
     are summed only for customers without any known one); counts take all currencies.
     """
-    completed = transactions.filter(_COMPLETED)
-    channel = pl.col("CHANNEL").filter(_PURCHASE)
+    completed = transactions.filter(COMPLETED)
+    channel = pl.col("CHANNEL").filter(PURCHASE)
     counts = completed.group_by(ID).agg(
-        _PURCHASE.sum().cast(pl.Int64).alias("orders_count"),
-        _RETURN.sum().cast(pl.Int64).alias("returns_count"),
-        _EXCHANGE.sum().cast(pl.Int64).alias("exchanges_count"),
-        pl.col("TRANSACTION_DATE").filter(_PURCHASE).min().alias("first_order_at"),
-        pl.col("TRANSACTION_DATE").filter(_PURCHASE).max().alias("last_order_at"),
+        PURCHASE.sum().cast(pl.Int64).alias("orders_count"),
+        RETURN.sum().cast(pl.Int64).alias("returns_count"),
+        EXCHANGE.sum().cast(pl.Int64).alias("exchanges_count"),
+        pl.col("TRANSACTION_DATE").filter(PURCHASE).min().alias("first_order_at"),
+        pl.col("TRANSACTION_DATE").filter(PURCHASE).max().alias("last_order_at"),
         *((channel == name).mean().alias(f"share_{name.lower()}") for name in _CHANNELS),
     )
-    favourite = most_frequent(completed.filter(_PURCHASE), "CHANNEL").rename({"CHANNEL": "favourite_order_channel"})
+    favourite = most_frequent(completed.filter(PURCHASE), "CHANNEL").rename({"CHANNEL": "favourite_order_channel"})
     return counts.join(_sum_money(completed), on=ID, how="left").join(favourite, on=ID, how="left")
 
 
@@ -88,11 +88,11 @@ def _sum_money(completed: pl.DataFrame) -> pl.DataFrame:
         in_currency.group_by(ID)
         .agg(
             pl.col("revenue_currency", "mixed_currency").first(),
-            amount.filter(_PURCHASE).sum().alias("gross_revenue"),
-            amount.filter(_RETURN).abs().sum().alias("returned_amount"),
-            amount.filter(_EXCHANGE).sum().alias("exchanged_amount"),
-            cents("DISCOUNT_AMOUNT").filter(_PURCHASE).sum().alias("discount_amount"),
-            _PURCHASE.sum().cast(pl.Int64).alias("_orders"),
+            amount.filter(PURCHASE).sum().alias("gross_revenue"),
+            amount.filter(RETURN).abs().sum().alias("returned_amount"),
+            amount.filter(EXCHANGE).sum().alias("exchanged_amount"),
+            cents("DISCOUNT_AMOUNT").filter(PURCHASE).sum().alias("discount_amount"),
+            PURCHASE.sum().cast(pl.Int64).alias("_orders"),
         )
         .with_columns(
             (gross - returned + exchanged).alias("net_revenue"),
@@ -105,7 +105,7 @@ def _sum_money(completed: pl.DataFrame) -> pl.DataFrame:
 def summarise_items(items: pl.DataFrame) -> pl.DataFrame:
     """Units, products and favourite category of what each customer bought and kept."""
     kept = pl.col("ITEM_STATUS").fill_null("SOLD") != "RETURNED"
-    bought = items.filter(_COMPLETED & _PURCHASE & kept)
+    bought = items.filter(COMPLETED & PURCHASE & kept)
     units = pl.col("QUANTITY").sum()
     counts = bought.group_by(ID).agg(
         units.alias("items_count"),

@@ -1,0 +1,107 @@
+"""What the report says, as plain aggregates: found in the lake by `gather`, drawn by `render`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from types import MappingProxyType
+
+import pyarrow as pa
+
+from pipelines.config import Lake
+from pipelines.gold import CUSTOMER_360
+from pipelines.report import customers, operations, shop
+from transforms.errors import UserError
+from transforms.io.delta import open_table
+
+# The columns that each table of facts has at least.
+_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "runs": ("command", "table", "started_at", "inputs", "output_version", *operations.COUNTED),
+        "layers": ("layer", "table", "rows", "version"),
+        "rejects": ("table", "stage", "rule", "status", "rows"),
+        "quality": ("table", "band", "rows"),
+        "profiles": ("table_name", "column_name", "is_personal", "rows_count", "nulls_count", "distinct_count"),
+        "drift": ("table_name", "column_name", "verdict", "reason"),
+        "monthly": ("month", "orders", "returns", "gross", "returned"),
+        "hours": ("weekday", "hour", "orders"),
+        "products": ("name", "units", "amount"),
+        "categories": ("name", "units", "amount"),
+        "segments": ("segment", "customers", "net_revenue"),
+        "grid": ("recency_score", "frequency_score", "customers"),
+        "channels": ("channel", "orders"),
+        "concentration": ("share_customers", "share_revenue"),
+        "satisfaction": ("score", "customers"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class ReportFacts:
+    """Aggregates only, nothing personal. A table that is None or empty leaves its part of the report out.
+
+    Attributes:
+      as_of: the day of reference of customer_360. currency: of every amount; others are left out of sums.
+      totals: sums over customer_360 by column name, and `customers`, `buyers`.
+      runs: the run table. layers: rows and version of each table now. rejects: rows by rule. quality: bronze rows by
+        band of quality score (`operations.BANDS`). profiles, drift: of the latest run of each table.
+      monthly: all completed orders, guests included, amounts in `currency`. hours: orders by weekday (Monday 1) and
+        hour (UTC). products, categories: lines sold, best first. segments, grid, channels, concentration,
+        satisfaction: over customer_360.
+    """
+
+    title: str = "Customer 360"
+    lake: str = ""
+    as_of: datetime | None = None
+    currency: str = ""
+    totals: Mapping[str, float] = field(default_factory=dict)
+    runs: pa.Table | None = None
+    layers: pa.Table | None = None
+    rejects: pa.Table | None = None
+    quality: pa.Table | None = None
+    profiles: pa.Table | None = None
+    drift: pa.Table | None = None
+    monthly: pa.Table | None = None
+    hours: pa.Table | None = None
+    products: pa.Table | None = None
+    categories: pa.Table | None = None
+    segments: pa.Table | None = None
+    grid: pa.Table | None = None
+    channels: pa.Table | None = None
+    concentration: pa.Table | None = None
+    satisfaction: pa.Table | None = None
+
+    def __post_init__(self) -> None:
+        for name, wanted in _COLUMNS.items():
+            given = getattr(self, name)
+            missing = [] if given is None else sorted(set(wanted) - set(given.column_names))
+            if missing:
+                raise ValueError(f"ReportFacts.{name} lacks the columns {missing}, it has {given.column_names}")
+
+    def rows(self, name: str) -> list[dict]:
+        """The rows of one table, none when it is not there."""
+        table = getattr(self, name)
+        return [] if table is None else table.to_pylist()
+
+    def has(self, *names: str) -> bool:
+        """Whether any of the tables has rows."""
+        return any(table is not None and table.num_rows > 0 for table in (getattr(self, name) for name in names))
+
+
+def gather(lake: Lake) -> ReportFacts:
+    """Finds the facts in a lake, table by table in bounded memory where tables are large.
+
+    Raises:
+      UserError: the lake has no table at all.
+    """
+    found = operations.gather(lake)
+    if not found["layers"].num_rows:
+        raise UserError(
+            "the lake has no table", where=lake.uri, remedy="run the commands bronze, silver and gold first"
+        )
+    currency, sales = shop.gather(lake)
+    people = customers.gather(lake.gold(CUSTOMER_360), currency) if open_table(lake.gold(CUSTOMER_360)) else {}
+    known = {f.name for f in fields(ReportFacts)}
+    facts = {name: value for name, value in (found | sales | people).items() if name in known}
+    return ReportFacts(lake=lake.uri.rstrip("/").rsplit("/", 1)[-1], currency=currency, **facts)

@@ -1,0 +1,205 @@
+"""Sections on the data itself: counts, rejects, quality, columns, drift, lineage."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from html import escape
+from itertools import groupby, pairwise
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.report import plots, words
+from pipelines.report.facts import ReportFacts
+from pipelines.report.operations import BANDS, COUNTED
+from pipelines.report.page import details, figure, paragraph, table, tag
+from pipelines.report.page import plots as grid
+from transforms.contracts import CONTRACTS
+
+_ORDER = {"bronze": 0, "silver": 1, "gold": 2}
+
+
+def counts(facts: ReportFacts) -> str:
+    """What became of the rows of each table in each layer, and the rejects by rule."""
+    layers = sorted(facts.rows("layers"), key=lambda row: _ORDER.get(row["layer"], 9))
+    runs: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: dict.fromkeys(COUNTED, 0))
+    for row in facts.rows("runs"):
+        for name in COUNTED:
+            runs[row["command"], row["table"]][name] += row[name] or 0
+    if not layers:
+        return ""
+    lines, wrong = [], 0
+    for row in layers:
+        sums = runs.get((row["layer"], row["table"]))
+        numbers = [words.count(sums[name]) if sums else "–" for name in COUNTED[:4]]
+        even = sums is None or sums["read"] == sums["accepted"] + sums["rejected"] + sums["duplicates"]
+        wrong += not even
+        lines.append([row["layer"], words.title(row["table"]), *numbers, words.count(row["rows"]), _check(even)])
+    head = ("layer", "table", "read", "accepted", "rejected", "duplicates", "rows now", "adds up")
+    says = (
+        "In every run, rows read = accepted + rejected + duplicates."
+        if not wrong
+        else f"{words.of(wrong, 'line')} of this table do not add up: rows were lost or made up."
+    )
+    return paragraph(says + " Sums over all runs.") + table(head, lines, numbers=(2, 3, 4, 5, 6)) + _rejects(facts)
+
+
+def _check(even: bool) -> str:
+    return tag("yes" if even else "no", even)
+
+
+def _rejects(facts: ReportFacts) -> str:
+    rows = facts.rows("rejects")
+    if not rows:
+        return ""
+    docs = {rule.name: rule.doc for contract in CONTRACTS.values() for rule in contract.rules}
+    top = rows[:10]
+    labels = [f"{words.short(row['rule'], 28)}" for row in top]
+    texts = [f"{words.count(row['rows'])}" for row in top]
+    total = sum(row["rows"] for row in rows)
+    replayed = sum(row["rows"] for row in rows if row["status"] == "replayed")
+    most = words.share(top[0]["rows"], total)
+    says = f"{words.of(total, 'row')} refused; the rule {top[0]['rule']} refused most ({most})."
+    says += f" {words.of(replayed, 'row')} came through a replay since." if replayed else ""
+    draw = plots.bars(labels, [row["rows"] for row in top], texts, plots.SECOND)
+    drawn = plots.svg("rejects", "Bars: rejected rows by rule", draw, height=0.7 + 0.3 * len(top))
+    lines = [
+        [
+            words.title(row["table"]),
+            escape(row["stage"]),
+            f"<code>{escape(row['rule'])}</code>",
+            escape(docs.get(row["rule"], "")),
+            escape(row["status"]),
+            words.count(row["rows"]),
+        ]
+        for row in rows
+    ]
+    listed = table(("table", "found in", "rule", "what holds", "status", "rows"), lines, numbers=(5,))
+    return grid(figure("Rejected rows by rule", drawn, says)) + details("All rules by table", listed)
+
+
+def quality(facts: ReportFacts) -> str:
+    """Quality scores of bronze rows, as bands by table."""
+    found: dict[str, list[int]] = {}
+    for row in facts.rows("quality"):
+        found.setdefault(row["table"], [0] * len(BANDS))[row["band"]] += row["rows"]
+    if not found:
+        return ""
+    shares = [[part / sum(parts) for part in parts] for parts in found.values()]
+    texts = [[f"{100 * part:.0f}" if part >= 0.005 else ("<1" if part else "") for part in row] for row in shares]
+    names = [words.short(_plain(name), 24) for name in found]
+    labels = [f"{low:g}–{high:g}" if low else f"<{high:g}" for low, high in pairwise(BANDS)] + ["1"]
+    rows, perfect = sum(map(sum, found.values())), sum(parts[-1] for parts in found.values())
+    worst = max(found, key=lambda name: 1 - found[name][-1] / sum(found[name]))
+    says = (
+        f"{words.share(perfect, rows)} of all rows score 1 (complete, valid, consistent); most is missing in"
+        f" {_plain(worst).lower()}. Shares of rows in %."
+    )
+    draw = plots.heat(names, labels, shares, texts)
+    drawn = plots.svg("quality", "Heat map: rows by quality score and table", draw, height=0.8 + 0.3 * len(names))
+    return grid(figure("Quality score of rows as they came", drawn, says))
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("CUSTOMER_").removeprefix("EXTERNAL_CUSTOMER_").replace("_", " ").capitalize()
+
+
+def columns(facts: ReportFacts) -> str:
+    """The profile of every column, folded by table, and what drifted since the run before."""
+    rows = facts.rows("profiles")
+    if not rows:
+        return ""
+    parts = [_profile_table(name, list(group)) for name, group in groupby(rows, key=lambda row: row["table_name"])]
+    return _drift(facts) + paragraph("Values of personal columns and of text are not shown.", "note") + "".join(parts)
+
+
+def _profile_table(name: str, rows: list[dict[str, Any]]) -> str:
+    head = ("column", "nulls", "distinct", "min", "median", "mean", "max", "most frequent")
+    lines = []
+    for row in rows:
+        shown = _shows_values(name, row)
+        places = ("min", "p50", "mean", "max")
+        values = [_cell(row.get(place)) if shown else "" for place in places]
+        exact = "" if row.get("distinct_is_exact", True) else "≈\u00a0"
+        nulls = words.share(row["nulls_count"], row["rows_count"])
+        numbers = [nulls, exact + words.count(row["distinct_count"]), *values]
+        lines.append([f"<code>{escape(row['column_name'])}</code>", *numbers, _top(row) if shown else ""])
+    gaps = sum(row["nulls_count"] > 0 for row in rows)
+    summary = f"<b>{words.title(name)}</b> · {words.of(rows[0]['rows_count'], 'row')}, {words.of(len(rows), 'column')}"
+    return details(f"{summary}, {gaps} with nulls", table(head, lines, numbers=(1, 2, 3, 4, 5, 6)))
+
+
+def _shows_values(name: str, row: dict[str, Any]) -> bool:
+    """Numbers, dates and enumerations; never personal columns, and no text, which may hold keys."""
+    contract = CONTRACTS.get(name)
+    if row["is_personal"] or contract is None or row["column_name"] not in contract:
+        return False
+    column = contract[row["column_name"]]
+    return not column.personal and (bool(column.allowed or row.get("top_values")) or column.type.arrow != pa.string())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return words.number(value) if isinstance(value, int | float) else escape(str(value)[:19].replace("T", " "))
+
+
+def _top(row: dict[str, Any]) -> str:
+    values, counted = row.get("top_values") or [], row.get("top_counts") or []
+    shares = [
+        f"{escape(str(v))} {words.share(c, row['rows_count'])}" for v, c in zip(values[:3], counted, strict=False)
+    ]
+    return ", ".join(shares)
+
+
+def _drift(facts: ReportFacts) -> str:
+    rows = facts.rows("drift")
+    if not rows:
+        return ""
+    moved = [row for row in rows if row["verdict"] != "stable"]
+    if not moved:
+        return paragraph(f"Against the run before, all {words.of(len(rows), 'column')} are stable.")
+    lines = [
+        [
+            words.title(row["table_name"]),
+            f"<code>{escape(row['column_name'])}</code>",
+            tag(row["verdict"], row["verdict"] != "major"),
+            escape(row["reason"]),
+        ]
+        for row in moved
+    ]
+    says = f"Against the run before, {len(moved)} of {words.of(len(rows), 'column')} moved."
+    return paragraph(says) + table(("table", "column", "drift", "what moved"), lines)
+
+
+def lineage(facts: ReportFacts) -> str:
+    """Which table version came of which inputs."""
+    rows = facts.rows("runs")
+    if not rows:
+        return ""
+    lines = [
+        [
+            f"{row['started_at']:%Y-%m-%d %H:%M:%S}",
+            escape(row["command"]),
+            words.title(row["table"]),
+            _inputs(row["inputs"] or []),
+            words.count(row["output_version"]),
+            words.count(row["accepted"]),
+        ]
+        for row in rows
+    ]
+    head = ("started (UTC)", "command", "table", "read", "version made", "rows")
+    says = f"{words.of(len({(row['command'], row['started_at']) for row in rows}), 'run')} made these table versions."
+    return paragraph(says) + table(head, lines, numbers=(4, 5))
+
+
+def _inputs(inputs: list[str]) -> str:
+    """Two inputs by name; the rest folded. A file goes by its name, without the folders of somebody's machine."""
+    names = []
+    for name in inputs:
+        place, _, version = name.rpartition("@")
+        file = place if place.startswith(("bronze/", "silver/")) else "/".join(place.rsplit("/", 2)[-2:])
+        names.append(f"<code>{escape(f'{file}@{version[:10]}')}</code>")
+    if len(names) <= 2:
+        return "<br>".join(names)
+    return f"{names[0]}<details><summary>{len(names) - 1} more</summary>{'<br>'.join(names[1:])}</details>"

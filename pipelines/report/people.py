@@ -1,0 +1,131 @@
+"""Sections on customers: segments, value, visits and messages, service."""
+
+from __future__ import annotations
+
+from pipelines.report import plots, words
+from pipelines.report.facts import ReportFacts
+from pipelines.report.page import cards, figure, paragraph
+from pipelines.report.page import plots as grid
+
+
+def segments(facts: ReportFacts) -> str:
+    """RFM segments by size and revenue, and the grid of scores behind them."""
+    rows = facts.rows("segments")
+    if not rows:
+        return ""
+    names = [row["segment"].capitalize() for row in rows]
+    people, money = [row["customers"] for row in rows], [float(row["net_revenue"]) for row in rows]
+    first = rows[0]
+    share = words.share(first["customers"], sum(people))
+    says = f"{names[0]} are {share} of the buyers and bring {words.share(money[0], sum(money))} of net revenue."
+    biggest = max(rows, key=lambda row: row["customers"])
+    size_says = f"The largest segment is {biggest['segment']}: {words.of(biggest['customers'], 'customer')}."
+    worth = [f"{plots.compact(m)} ({words.share(m, sum(money))})" for m in money]
+    sizes = [f"{words.count(n)} ({words.share(n, sum(people))})" for n in people]
+    drawn = [
+        figure(
+            f"Net revenue by segment, {facts.currency}",
+            plots.svg("worth", "Bars: net revenue by segment", plots.bars(names, money, worth), height=3.7),
+            says,
+        ),
+        figure(
+            "Customers by segment",
+            plots.svg("sizes", "Bars: customers by segment", plots.bars(names, people, sizes, plots.THIRD), height=3.7),
+            size_says,
+        ),
+    ]
+    about = (
+        "Buyers are scored 1 to 5 by quintile for how recently and how often they order; the pair of scores names the"
+        " segment. Equal values get equal scores."
+    )
+    return paragraph(about, "note") + grid(*drawn, *_scores(facts))
+
+
+def _scores(facts: ReportFacts) -> list[str]:
+    found = {(row["recency_score"], row["frequency_score"]): row["customers"] for row in facts.rows("grid")}
+    if not found:
+        return []
+    order = range(5, 0, -1)
+    cells = [[found.get((recency, frequency), 0) for frequency in range(1, 6)] for recency in order]
+    texts = [[words.count(cell) for cell in row] for row in cells]
+    best = words.of(found.get((5, 5), 0), "buyer")
+    draw = plots.heat([f"R {recency}" for recency in order], [f"F {n}" for n in range(1, 6)], cells, texts)
+    drawn = plots.svg("scores", "Heat map: buyers by recency and frequency score", draw)
+    says = f"{best} score 5 for both; down the left are those who came once, long ago."
+    return [figure("Buyers by recency (R) and frequency (F) score", drawn, says)]
+
+
+def value(facts: ReportFacts) -> str:
+    """How revenue is spread over customers."""
+    rows = facts.rows("concentration")
+    if not rows:
+        return ""
+    x, y = [row["share_customers"] for row in rows], [row["share_revenue"] for row in rows]
+    marks = [min(range(len(x)), key=lambda i, at=at: abs(x[i] - at)) for at in (0.01, 0.1, 0.2)]  # type: ignore[misc]
+    area = sum((x[i] - x[i - 1]) * (y[i] + y[i - 1]) / 2 for i in range(1, len(x)))
+    shares = [f"{x[i]:.0%} bring {y[i]:.0%}" for i in marks]
+    says = (
+        f"The best 1\u00a0% of customers bring {words.share(y[marks[0]])} of net revenue, the best 20\u00a0% bring"
+        f" {words.share(y[marks[2]])}; the Gini coefficient is {2 * area - 1:.2f}."
+    )
+    points = [(x[i], y[i], text) for i, text in zip(marks, shares, strict=True)]
+    draw = plots.curve(x, y, points, ("share of customers, best first", "share of net revenue"))
+    drawn = plots.svg("lorenz", "Curve: share of revenue over share of customers", draw, height=3.9)
+    return grid(figure("Concentration of revenue", drawn, says))
+
+
+def contact(facts: ReportFacts) -> str:
+    """Visits to the site and the funnel of messages."""
+    t = facts.totals
+    drawn = []
+    if t.get("messages_sent_count"):
+        steps = ("sent", "delivered", "opened", "clicked")
+        counts = [int(t[f"messages_{step}_count"]) for step in steps]
+        texts = [f"{words.count(c)} ({words.share(c, counts[0])})" for c in counts]
+        says = (
+            f"{words.share(counts[2], counts[1])} of delivered messages are opened, {words.share(counts[3], counts[2])}"
+            f" of those clicked; {words.of(int(t['unsubscribed']), 'customer')} unsubscribed."
+        )
+        draw = plots.bars([s.capitalize() for s in steps], counts, texts)
+        drawn.append(figure("Messages", plots.svg("funnel", "Bars: the funnel of messages", draw, height=2.5), says))
+    if t.get("sessions_count") or t.get("events_count"):
+        drawn.append(_visits(facts))
+    return grid(*drawn) if drawn else ""
+
+
+def _visits(facts: ReportFacts) -> str:
+    t = facts.totals
+    names = ("sessions", "converted_sessions", "events", "page_views", "cart_adds")
+    labels = ["Sessions", "Converted sessions", "Events", "Page views", "Put into the cart"]
+    counts = [int(t.get(f"{name}_count", 0)) for name in names]
+    says = f"{words.share(counts[1], counts[0])} of the sessions of known customers end in a conversion."
+    draw = plots.bars(labels, counts, [words.count(c) for c in counts], plots.THIRD)
+    return figure("Visits", plots.svg("visits", "Bars: sessions and page events", draw, height=2.5), says)
+
+
+def service(facts: ReportFacts) -> str:
+    """Tickets, contacts and how satisfied customers are."""
+    t = facts.totals
+    if not (t.get("tickets_count") or t.get("interactions_count")):
+        return ""
+    shown = [
+        ("Tickets", words.count(t["tickets_count"]), f"{words.count(t['open_tickets_count'])} open"),
+        ("Contacts", words.count(t["interactions_count"]), f"{words.count(t['escalations_count'])} escalated"),
+    ]
+    if "average_satisfaction_score" in t:
+        shown.append(("Satisfaction", words.number(t["average_satisfaction_score"]), "of 5, mean of customers"))
+    if "average_resolution_minutes" in t:
+        hours = t["average_resolution_minutes"] / 60
+        shown.append(("To resolve", f"{hours:,.1f}\u00a0h", "mean of customers' tickets"))
+    return cards(shown) + grid(*_satisfaction(facts))
+
+
+def _satisfaction(facts: ReportFacts) -> list[str]:
+    rows = {row["score"]: row["customers"] for row in facts.rows("satisfaction")}
+    if not rows:
+        return []
+    counts = [rows.get(score, 0) for score in range(1, 6)]
+    says = f"{words.share(counts[0] + counts[1], sum(counts))} of the customers who gave a score average 2 or less."
+    draw = plots.columns([str(score) for score in range(1, 6)], [("customers", counts, plots.ACCENT)], "customers")
+    drawn = plots.svg("satisfaction", "Bars: customers by mean satisfaction score", draw, height=2.5)
+    return [figure("Customers by mean satisfaction, 1 to 5", drawn, says)]
