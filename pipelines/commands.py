@@ -146,7 +146,6 @@ def run_maintain(lake: str, retention_hours: int, dry_run: bool, as_json: bool) 
 
 def run_generate(folder: str, spec: dict[str, float], format: str, as_json: bool) -> None:
     from transforms.generator.dataset import write_dataset
-
     from transforms.generator.spec import GeneratorSpec
 
     out = Output(as_json)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from transforms.generator.dataset import write_around_orders
 
 from pipelines.dataset import folder_of
 from transforms.contracts import CONTRACTS
 from transforms.errors import UserError
+from transforms.generator.dataset import write_around_orders
 from transforms.generator.retail import load_online_retail, map_online_retail
 from transforms.generator.spec import GeneratorSpec
 

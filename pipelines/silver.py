@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -14,7 +15,7 @@ from pipelines.options import Engine, buckets_for
 from pipelines.runs import RecordRun, TableRun, check_counts, table_runs
 from transforms.bronze.evolution import business_schema
 from transforms.contracts import CONTRACTS, Contract
-from transforms.counts import ACCEPTED, COUNTS, REJECTED, SumCounts
+from transforms.counts import ACCEPTED, COUNTS, REJECTED, Counts, SumCounts
 from transforms.io.dead_letter import KEY, REJECTS
 from transforms.io.delta import (
     ReadDelta,
@@ -27,26 +28,37 @@ from transforms.io.delta import (
     open_table,
 )
 from transforms.shuffle import GroupBatches, spill_folder
-from transforms.silver.keys import KeySet
+from transforms.silver.keys import ORPHAN, KeySet
 from transforms.silver.outliers import bounds, merge_summaries
 from transforms.silver.profile import Profile
-from transforms.silver.refine import KEYS, OUTLIERS, PROFILES, ROWS, CleanRows, RefineSpec, SettleRows
+from transforms.silver.refine import KEYS, OUTLIERS, PROFILES, ROWS, STORED, CleanRows, RefineSpec, SettleRows
 
 _BRONZE = "bronze"  # the Delta transaction in silver whose version is the bronze version it was made from
 
 
 @dataclass(frozen=True)
 class SilverPlan:
-    """What one run will refine: bronze rows after version `since` (None: all of them) up to `until`."""
+    """What one run will refine: bronze rows after version `since` (None: all of them) up to `until`.
+
+    `parents` are the Delta transactions that say up to which bronze version of each parent table the foreign keys
+    were checked; where they moved on, stored orphans are looked at again (`recheck`).
+    """
 
     spec: RefineSpec
     since: int | None
     until: int
     rows: int
+    parents: tuple[tuple[str, int], ...] = ()
+    recheck: bool = False
 
     @property
     def contract(self) -> Contract:
         return self.spec.contract
+
+    @property
+    def transactions(self) -> tuple[tuple[str, int], ...]:
+        new = ((_BRONZE, self.until),) if self.since != self.until else ()
+        return (*new, *self.parents)
 
 
 @dataclass(frozen=True)
@@ -58,23 +70,28 @@ class SilverResult:
 
 
 def plan(lake: Lake, run: Run, country: str = "GB") -> tuple[list[SilverPlan], int]:
-    """Finds the tables whose bronze moved on since silver was made: (plans, unchanged tables)."""
+    """Finds the tables whose bronze, or whose parents, moved on since silver was made: (plans, unchanged tables)."""
     plans, unchanged = [], 0
-    for contract in CONTRACTS.values():
-        bronze = open_table(lake.bronze(contract))
-        if bronze is None:
-            continue
-        until, uri = bronze.version(), lake.silver(contract)
-        since = committed(uri, [_BRONZE]).get(_BRONZE) if open_table(uri) is not None else None
-        if since is not None and since >= until:
+    bronze = {name: open_table(lake.bronze(contract)) for name, contract in CONTRACTS.items()}
+    versions = {name: table.version() for name, table in bronze.items() if table is not None}
+    for name, until in versions.items():
+        contract, uri = CONTRACTS[name], lake.silver(CONTRACTS[name])
+        parents = {f"parent/{k.table}": versions[k.table] for k in contract.foreign_keys if k.table in versions}
+        exists = open_table(uri) is not None
+        made = committed(uri, [_BRONZE, *parents]) if exists else {}
+        moved = tuple((parent, version) for parent, version in parents.items() if made.get(parent) != version)
+        if made.get(_BRONZE) == until and not moved:
             unchanged += 1
             continue
-        business = business_schema(contract, arrow_schema(bronze))
-        declared = contract.arrow
-        extra = pa.schema([f for f in business if f.name not in contract or f.type != declared.field(f.name).type])
-        spec = RefineSpec(contract, extra, run.started_at, run.run_id, country)
-        plans.append(SilverPlan(spec, since, until, bronze.count()))
+        spec = RefineSpec(contract, _evolved(contract, bronze[name]), run.started_at, run.run_id, country)
+        plans.append(SilverPlan(spec, made.get(_BRONZE), until, bronze[name].count(), moved, exists and bool(moved)))
     return plans, unchanged
+
+
+def _evolved(contract: Contract, bronze: Any) -> pa.Schema:
+    """The columns that bronze has beyond the contract, or in a wider type."""
+    business, declared = business_schema(contract, arrow_schema(bronze)), contract.arrow
+    return pa.schema([f for f in business if f.name not in contract or f.type != declared.field(f.name).type])
 
 
 def refine(lake: Lake, run: Run, engine: Engine = Engine(), country: str = "GB") -> SilverResult:
@@ -95,13 +112,14 @@ def build(root: beam.Pipeline, lake: Lake, run: Run, plans: Sequence[SilverPlan]
     """Wires one branch a table; children wait for their parents' keys only."""
     cleaned = {p.contract.name: _clean(root, lake, p) for p in plans}
     parents = _parent_keys(root, lake, cleaned)
-    settled = {p.contract.name: _settle(p, cleaned[p.contract.name], parents, spill) for p in plans}
+    orphans = {p.contract.name: _orphans(root, lake, p) for p in plans if p.recheck}
+    settled = {p.contract.name: _settle(p, cleaned[p.contract.name], orphans, parents, spill) for p in plans}
     rejected = (
         [rows[REJECTED] for rows in cleaned.values()]
         | "AllRejects" >> beam.Flatten()
         | "WriteRejects" >> WriteDelta(lake.rejects, REJECTS, Upsert(KEY))
     )
-    counts = {name: _count(name, cleaned[name], settled[name]) for name in settled}
+    counts = {name: _count(name, cleaned[name], settled[name], orphans.get(name)) for name in settled}
     commits = [_write(lake, p, settled[p.contract.name][ACCEPTED], (rejected, counts[p.contract.name])) for p in plans]
     profiles = [settled[name][PROFILES] | f"Profile {name}" >> _Profile(name, lake, run) for name in settled]
     inputs = {p.contract.name: (f"bronze/{p.contract.path}@{p.until}",) for p in plans}
@@ -142,8 +160,18 @@ def _parent_keys(
     return keys
 
 
+def _orphans(root: beam.Pipeline, lake: Lake, table: SilverPlan) -> beam.PCollection:
+    """Rows of silver without a parent, which may have got one by now."""
+    name = table.contract.name
+    return root | f"Orphans {name}" >> ReadDelta(lake.silver(table.contract), where=((ORPHAN, "=", True),))
+
+
 def _settle(
-    table: SilverPlan, cleaned: beam.pvalue.DoOutputsTuple, parents: dict[str, beam.PCollection], spill: str | None
+    table: SilverPlan,
+    cleaned: beam.pvalue.DoOutputsTuple,
+    orphans: dict[str, beam.PCollection],
+    parents: dict[str, beam.PCollection],
+    spill: str | None,
 ) -> beam.pvalue.DoOutputsTuple:
     contract, name = table.contract, table.contract.name
     fences = (
@@ -154,16 +182,26 @@ def _settle(
     known = [parents[key.table] for key in contract.foreign_keys if key.table in parents]
     nobody = cleaned[COUNTS].pipeline | f"NoParents {name}" >> beam.Create([], reshuffle=False)
     keysets = [nobody, *dict.fromkeys(known)] | f"Parents {name}" >> beam.Flatten()
-    group = GroupBatches({ROWS: contract.key}, buckets_for(table.rows), spill)
+    inputs = {ROWS: cleaned[ACCEPTED]} | ({STORED: orphans[name]} if name in orphans else {})
+    group = GroupBatches(dict.fromkeys(inputs, contract.key), buckets_for(table.rows), spill)
     return (
-        {ROWS: cleaned[ACCEPTED]}
+        inputs
         | f"ByKey {name}" >> group
         | f"Settle {name}" >> SettleRows(table.spec, beam.pvalue.AsSingleton(fences), beam.pvalue.AsDict(keysets))
     )
 
 
-def _count(name: str, cleaned: beam.pvalue.DoOutputsTuple, settled: beam.pvalue.DoOutputsTuple) -> beam.PCollection:
-    parts = (cleaned[COUNTS], settled[COUNTS]) | f"Counts {name}" >> beam.Flatten()
+def _count(
+    name: str,
+    cleaned: beam.pvalue.DoOutputsTuple,
+    settled: beam.pvalue.DoOutputsTuple,
+    orphans: beam.PCollection | None,
+) -> beam.PCollection:
+    """Counts of one table; a stored orphan that is looked at again is a row read."""
+    counted = [cleaned[COUNTS], settled[COUNTS]]
+    if orphans is not None:
+        counted.append(orphans | f"CountOrphans {name}" >> beam.Map(lambda batch: Counts(read=batch.num_rows)))
+    parts = counted | f"Counts {name}" >> beam.Flatten()
     return parts | f"Count {name}" >> SumCounts(name) | f"Check {name}" >> beam.Map(check_counts)
 
 
@@ -176,7 +214,7 @@ def _write(
         table.spec.schema,
         Upsert(contract.key, contract.order_by),
         partition_by=contract.partition_by,
-        transactions=((_BRONZE, table.until),),
+        transactions=table.transactions,
         after=after,
     )
     return rows | f"WriteSilver {name}" >> write | f"Name {name}" >> beam.Map(lambda commit, name=name: (name, commit))

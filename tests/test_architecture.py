@@ -18,7 +18,9 @@ WIRING = {
     "transforms/io/delta.py",
     "transforms/io/files.py",
 }
-FILES = sorted(p.relative_to(ROOT).as_posix() for d in ("transforms", "pipelines", "recsys") for p in (ROOT / d).rglob("*.py"))
+FILES = sorted(
+    p.relative_to(ROOT).as_posix() for d in ("transforms", "pipelines", "recsys") for p in (ROOT / d).rglob("*.py")
+)
 
 
 def imports(path: str) -> set[str]:

@@ -88,7 +88,9 @@ class _IngestFn(beam.DoFn):
 def ingest_batch(parsed: Parsed, spec: IngestSpec, origin: Origin) -> tuple[pa.Table, pa.Table, Counts]:
     """One batch of a reader through the bronze kernels: (bronze rows, rejected rows, counts)."""
     conformed = conform(parsed.rows, spec.contract, spec.business)
-    rejected = pa.concat_tables([pa.Table.from_batches([parsed.rejects]).cast(conformed.rejected.schema), conformed.rejected])
+    rejected = pa.concat_tables(
+        [pa.Table.from_batches([parsed.rejects]).cast(conformed.rejected.schema), conformed.rejected]
+    )
     accepted = wrap(score_quality(conformed.accepted, spec.contract), spec.contract, origin)
     counts = Counts(
         read=parsed.rows.num_rows + parsed.rejects.num_rows, accepted=accepted.num_rows, rejected=rejected.num_rows

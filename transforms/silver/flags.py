@@ -30,6 +30,18 @@ def add_flags(table: pa.Table, masks: Mapping[str, np.ndarray]) -> pa.Table:
     return table.append_column(FLAGS, lists)
 
 
+def without_flags(table: pa.Table, prefix: str) -> pa.Table:
+    """The table without the flags that begin with `prefix`; rows, order and other columns stay."""
+    (rows, names) = _present(table)
+    if not rows:
+        return table
+    keep = np.array([not name.startswith(prefix) for name in names[0]], bool)
+    if keep.all():
+        return table
+    lists = _lists(rows[0][keep], names[0][keep], table.num_rows)
+    return table.set_column(table.column_names.index(FLAGS), FLAGS, lists)
+
+
 def count_flags(table: pa.Table) -> dict[str, int]:
     """The number of rows that carry each flag, by flag name."""
     if FLAGS not in table.column_names:

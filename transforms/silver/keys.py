@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from transforms.contracts import Contract
 from transforms.silver.distinct import as_array
-from transforms.silver.flags import add_flags
+from transforms.silver.flags import add_flags, without_flags
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio
 _MIX_1, _MIX_2 = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)  # MurmurHash3's fmix64, Appleby 2011
@@ -123,8 +123,13 @@ class KeySet:
         return self.hashes.size
 
 
+ORPHAN = "_orphan"
+
+
 def flag_orphans(table: pa.Table, contract: Contract, parents: Mapping[str, KeySet]) -> pa.Table:
-    """Adds the flag "orphan:COLUMN" to rows whose foreign key has no parent; order and other columns stay.
+    """Flags "orphan:COLUMN" on rows whose foreign key has no parent, and says in `_orphan` bool which rows have one.
+
+    Orphan flags that a row brings along are looked at anew. Order and other columns stay.
 
     A null foreign key is no orphan: a guest's order, an anonymous visit.
 
@@ -138,4 +143,7 @@ def flag_orphans(table: pa.Table, contract: Contract, parents: Mapping[str, KeyS
             present = pc.is_valid(values).to_numpy(zero_copy_only=False)
             hashes = key_hashes(table, [key.column])
             masks[f"orphan:{key.column}"] = present & ~parents[key.table].contains(hashes)
-    return add_flags(table, masks)
+    flagged = add_flags(without_flags(table, "orphan:"), masks)
+    orphan = np.logical_or.reduce([np.zeros(table.num_rows, bool), *masks.values()])
+    kept = [name for name in flagged.column_names if name != ORPHAN]
+    return flagged.select(kept).append_column(ORPHAN, pa.array(orphan))

@@ -10,6 +10,7 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from transforms.batches import as_batch, as_table, register_batch_coder
 from transforms.contracts import Contract
@@ -24,7 +25,9 @@ from transforms.silver.schema import as_silver, silver_schema
 from transforms.silver.to_silver import to_silver
 
 KEYS, OUTLIERS, PROFILES = "keys", "outliers", "profiles"
-ROWS = "rows"
+ROWS, STORED = "rows", "stored"
+_INGESTED = "_ingested_at"
+_OLDEST = pa.scalar(0, pa.timestamp("us", tz="UTC"))
 
 
 @dataclass(frozen=True)
@@ -111,9 +114,16 @@ def silver_rejects(rejected: pa.Table, spec: RefineSpec) -> pa.Table:
     )
 
 
+def _as_oldest(stored: pa.Table) -> pa.Table:
+    """Rows of silver as if ingested before all others: of two rows that tie, the new one wins."""
+    return stored.append_column(_INGESTED, pa.repeat(_OLDEST, stored.num_rows))
+
+
 @dataclass(eq=False)
 class SettleRows(beam.PTransform):
     """PCollection[(bucket, parts)] -> the latest row of each key, flagged, in the silver schema.
+
+    Parts tagged ROWS are cleaned bronze rows; parts tagged STORED are rows of silver whose parents are looked for again.
 
     Outputs: `.accepted` batches, `.counts` (accepted, duplicates, conflicts) and `.profiles` (mergeable).
 
@@ -138,9 +148,16 @@ class _SettleFn(beam.DoFn):
 
     def process(self, bucket: tuple[int, Iterable[Any]], bounds: Any, parents: dict[str, KeySet]) -> Iterator[Any]:
         spec = self._spec
-        rows = tables_of(bucket[1])[ROWS]
+        tables = tables_of(bucket[1])
+        if STORED in tables:
+            tables[STORED] = _as_oldest(tables[STORED])
+        rows = pa.concat_tables(tables.values(), promote_options="default")
         kept, duplicates, conflicts = latest_by_key(rows, spec.contract)
-        flagged = flag_orphans(flag_outliers(kept, bounds), spec.contract, parents)
+        fresh = pc.greater(kept[_INGESTED], _OLDEST)
+        flagged = pa.concat_tables(
+            [flag_outliers(kept.filter(fresh), bounds), kept.filter(pc.invert(fresh))], promote_options="default"
+        )
+        flagged = flag_orphans(flagged, spec.contract, parents)
         settled = as_silver(flagged, spec.contract, spec.extra)
         tag = beam.pvalue.TaggedOutput
         yield tag(COUNTS, Counts(accepted=settled.num_rows, duplicates=duplicates, conflicts=conflicts))

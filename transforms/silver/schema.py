@@ -8,10 +8,11 @@ from transforms.bronze.envelope import partition_values
 from transforms.bronze.quality import SCORE
 from transforms.contracts import Contract
 from transforms.silver.flags import FLAGS
+from transforms.silver.keys import ORPHAN
 
 
 def silver_schema(contract: Contract, extra: pa.Schema | None = None) -> pa.Schema:
-    """Business columns, `_flags` list<string>, `_quality_score` double, and the partition column.
+    """Business columns, `_flags` list<string>, `_quality_score` double, `_orphan` bool, and the partition column.
 
     No ingestion time, file or run: the same rows, in any order, split or run, make the same silver.
 
@@ -22,6 +23,7 @@ def silver_schema(contract: Contract, extra: pa.Schema | None = None) -> pa.Sche
     fields = [pa.field(f.name, widened.pop(f.name, f.type), f.nullable) for f in contract.arrow]
     fields += [pa.field(name, kind) for name, kind in sorted(widened.items())]
     fields += [pa.field(FLAGS, pa.list_(pa.string()), nullable=False), pa.field(SCORE, pa.float64())]
+    fields += [pa.field(ORPHAN, pa.bool_())]  # its file statistics lead to the orphans without reading the rest
     return pa.schema(fields + [pa.field(name, pa.string()) for name in contract.partition_by])
 
 
