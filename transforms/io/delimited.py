@@ -1,55 +1,87 @@
-"""CSV to text columns; records are found by quote parity, so each has a place and its bytes."""
+"""CSV to text columns: each record with its place and its bytes, whatever the quotes do."""
 
 from __future__ import annotations
 
-import csv
-import io
+import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pacsv
 
-from transforms.io.blocks import Block, gunzip, plain, record_blocks
-from transforms.io.jsonl import lines_array
-from transforms.io.source import MAX_RECORD_BYTES, Naming, Parsed, Reject, Split, rejected_batch
+from transforms.errors import UserError
+from transforms.io import blocks
+from transforms.io.blocks import BOM, Lines, TruncatedStream, gunzip, plain, skip_line, until_broken
+from transforms.io.csv_records import Records, find_records, first_record
+from transforms.io.source import Naming, Parsed, Reject, Split, rejected_batch, too_long
 
-_DELIMITERS = b",;\t|"
-_QUOTE, _LINE_FEED = 34, 10
+_DELIMITERS = (b",", b";", b"\t", b"|")
 
 
 def read_header(file: BinaryIO, compression: str) -> tuple[list[str], bytes, int]:
-    """(column names, delimiter, position of the first record); no names for an empty file."""
+    """(column names, delimiter, position of the first record); no names for a file without a line.
+
+    Raises:
+      UserError: the file is UTF-16, or its lines do not end in a line feed.
+    """
+    data, final = b"", False
     chunks = gunzip(file) if compression == "gzip" else plain(file)
-    data = b""
-    try:
-        for chunk in chunks:
-            data += chunk
-            if _record_ends(data).size or len(data) > MAX_RECORD_BYTES:
-                break
-    except Exception:  # a broken stream: what was read may still hold the header
-        pass
-    bom = 3 if data.startswith(b"\xef\xbb\xbf") else 0
-    ends = _record_ends(data)
-    end = int(ends[0]) if ends.size else len(data)
-    line = data[bom:end].rstrip(b"\r\n")
-    if not line.strip():
-        return [], b",", end
-    delimiter = max((line.count(bytes([d])), -i, bytes([d])) for i, d in enumerate(_DELIMITERS))[2]
-    names = next(csv.reader(io.StringIO(line.decode("utf-8", "replace")), delimiter=delimiter.decode()))
-    return names, delimiter, min(end + 1, len(data)) if ends.size else end
+    while True:
+        try:
+            chunk = next(chunks, b"")
+        except TruncatedStream:
+            return [], b",", 0  # no row can be told; reading gives the reject
+        data, final = data + chunk, not chunk
+        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            raise UserError("the file is UTF-16", remedy="save it as CSV UTF-8")
+        body = data.removeprefix(BOM)
+        offset = len(data) - len(body)
+        blank = len(body) - len(body.lstrip(b"\r\n"))  # empty lines before the header
+        found = _header_of(body[blank:], final)
+        if found:
+            return found[0], found[1], offset + blank + found[2]
+        if final or len(data) > blocks.MAX_RECORD_BYTES:
+            return [], b",", len(data) if final else 0
+
+
+def _header_of(data: bytes, final: bool) -> tuple[list[str], bytes, int] | None:
+    line = re.sub(rb'"(?:[^"]|"")*"', b"", data[: blocks.RAW_LIMIT]).split(b"\n", 1)[0]
+    if b"\r" in line[:-1] and b"\n" not in data:
+        raise UserError("the lines end in a carriage return alone", remedy="save the file with line feeds")
+    delimiter = max(_DELIMITERS, key=lambda mark: (line.count(mark), -_DELIMITERS.index(mark)))
+    found = first_record(data, delimiter, final, blocks.MAX_RECORD_BYTES)
+    if found is None:
+        return None
+    names, following = found
+    if names is None:
+        raise UserError("a quote in the header line does not close", remedy="mend the file's first line")
+    return names, delimiter, following
 
 
 def read_csv(file: BinaryIO, split: Split, naming: Naming) -> Iterator[Parsed]:
     """All records behind the header line; an empty cell that is not quoted is null."""
-    names, delimiter, first = read_header(file, split.file.compression)
-    file.seek(0)
-    chunks = _skip(gunzip(file) if split.file.compression == "gzip" else plain(file), first)
+    names, delimiter, offset = read_header(file, split.file.compression)
     columns = naming.unique(names)
-    for block in record_blocks(chunks, first, _last_record_end):
-        if columns:
-            yield _parse(block, columns, delimiter)
+    file.seek(0)
+    broken: list[TruncatedStream] = []
+    chunks = until_broken(gunzip(file) if split.file.compression == "gzip" else plain(file), broken)
+    chunks = _skip(chunks, offset)
+    limit, buffer, final = blocks.MAX_RECORD_BYTES, b"", False
+    while not final:
+        chunk = next(chunks, b"")
+        final, buffer = not chunk, buffer + chunk
+        if len(buffer) < blocks.BLOCK_BYTES and not final:
+            continue
+        records = find_records(buffer, delimiter, final and not broken, limit)
+        if len(records.starts) or records.unclosed:
+            yield _parsed(records, offset, columns)
+        buffer, offset = buffer[records.consumed :], offset + records.consumed
+        if not final and len(buffer) > limit and buffer.find(b"\n") < 0:
+            head, size, passed, buffer = skip_line(buffer, chunks)
+            yield _only(columns, Reject(offset, head, size, *too_long()))
+            offset += passed
+    if broken:
+        yield _only(columns, Reject(offset, buffer, len(buffer), "truncated_gzip", str(broken[0])))
 
 
 def _skip(chunks: Iterator[bytes], count: int) -> Iterator[bytes]:
@@ -61,92 +93,44 @@ def _skip(chunks: Iterator[bytes], count: int) -> Iterator[bytes]:
         count = 0
 
 
-def _record_ends(data: bytes) -> np.ndarray:
-    """Line feeds that no open quote covers. Doubled quotes keep the parity (RFC 4180, section 2)."""
-    view = np.frombuffer(data, np.uint8)
-    ends = np.flatnonzero(view == _LINE_FEED)
-    quotes = np.flatnonzero(view == _QUOTE)
-    return ends[np.searchsorted(quotes, ends) % 2 == 0] if quotes.size else ends
+def _only(columns: list[str], reject: Reject) -> Parsed:
+    schema = pa.schema([*((name, pa.string()) for name in columns), ("_position", pa.int64()), ("_raw", pa.binary())])
+    return Parsed(pa.RecordBatch.from_pylist([], schema=schema), rejected_batch([reject]))
 
 
-def _last_record_end(data: bytes) -> int:
-    ends = _record_ends(data)
-    return int(ends[-1]) + 1 if ends.size else 0
+def _parsed(records: Records, offset: int, columns: list[str]) -> Parsed:
+    lines = Lines(records.data, records.starts, records.ends, clean=False)
+    faults = _faults(records, lines, len(columns))
+    rejects = [
+        Reject(offset + int(lines.starts[i]), lines[i], len(lines[i]), *fault)
+        for i, fault in sorted(faults.items())
+        if fault
+    ]
+    for start, end in records.unclosed:
+        long = end - start > blocks.MAX_RECORD_BYTES
+        fault = too_long() if long else ("csv_syntax", "a quote opens in this line and does not close")
+        rejects.append(Reject(offset + start, records.data[start:end], end - start, *fault))
+    keep = np.ones(len(lines), bool)
+    keep[list(faults)] = False
+    good = np.flatnonzero(keep)
+    kept = Lines(records.data, lines.starts[good], lines.ends[good], clean=False)
+    position = pa.array(kept.starts + offset, pa.int64())
+    arrays = [*records.columns(good, len(columns)), position, kept.raw()]
+    return Parsed(pa.RecordBatch.from_arrays(arrays, names=[*columns, "_position", "_raw"]), rejected_batch(rejects))
 
 
-def _parse(block: Block, columns: list[str], delimiter: bytes) -> Parsed:
-    data, rejects = block.data, list(block.rejects)
-    ends = _record_ends(data)
-    if data and (not ends.size or ends[-1] != len(data) - 1):
-        ends = np.append(ends, len(data))
-    starts = np.concatenate([[0], ends[:-1] + 1]) if ends.size else ends
-    view = np.frombuffer(data, np.uint8)
-    ends = ends - ((ends > starts) & (view[np.maximum(ends - 1, 0)] == 13))
-    keep = ends > starts
-    starts, ends = starts[keep], ends[keep]
-    table = _fast(data, len(starts), columns, delimiter)
-    if table is None:
-        good = []
-        for i, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
-            wrong = _wrong(data[start:end], len(columns), delimiter)
-            if wrong:
-                rejects.append(Reject(block.offset + start, data[start:end], end - start, *wrong))
-            else:
-                good.append(i)
-        starts, ends = starts[good], ends[good]
-        sound = b"\n".join(data[s:e] for s, e in zip(starts.tolist(), ends.tolist(), strict=True))
-        table = _cells(sound + b"\n", columns, delimiter) if good else _no_cells(columns)
-    position = pa.array(starts + block.offset, pa.int64())
-    arrays = [column.combine_chunks() for column in table.columns]
-    batch = pa.RecordBatch.from_arrays(
-        [*arrays, position, lines_array(data, starts, ends)], names=[*columns, "_position", "_raw"]
-    )
-    return Parsed(batch, rejected_batch(rejects))
-
-
-def _fast(data: bytes, records: int, columns: list[str], delimiter: bytes) -> pa.Table | None:
-    if b"\0" in data or not records:
-        return None
-    try:
-        table = _cells(data, columns, delimiter)
-    except (pa.ArrowInvalid, UnicodeDecodeError):
-        return None
-    return table if table.num_rows == records else None
-
-
-def _cells(data: bytes, columns: list[str], delimiter: bytes) -> pa.Table:
-    return pacsv.read_csv(
-        pa.BufferReader(data),
-        read_options=pacsv.ReadOptions(column_names=columns, block_size=max(len(data) + 1, 1 << 16)),
-        parse_options=pacsv.ParseOptions(delimiter=delimiter.decode(), newlines_in_values=True),
-        convert_options=pacsv.ConvertOptions(
-            column_types={name: pa.string() for name in columns},
-            null_values=[""],
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=False,
-        ),
-    )
-
-
-def _no_cells(columns: list[str]) -> pa.Table:
-    return pa.schema([(name, pa.string()) for name in columns]).empty_table()
-
-
-def _wrong(record: bytes, width: int, delimiter: bytes) -> tuple[str, str] | None:
-    if b"\0" in record:
-        return "nul_byte", "the record holds a NUL byte"
-    try:
-        text = record.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return "encoding", f"byte {error.start} of the record is no UTF-8"
-    try:
-        cells = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter.decode(), strict=True))
-    except (csv.Error, StopIteration):
-        return "csv_syntax", "the record's quotes do not close"
-    if len(cells) != width:
-        return "column_count", f"the record has {len(cells)} cells, the header {width}"
-    try:
-        _cells(record + b"\n", [f"c{i}" for i in range(width)], delimiter)
-    except pa.ArrowInvalid:
-        return "csv_syntax", "the record cannot be read as CSV"
-    return None
+def _faults(records: Records, lines: Lines, width: int) -> dict[int, tuple[str, str] | None]:
+    """What is wrong with a record, by its number; None for a line of nothing but spaces, which is no record."""
+    faults: dict[int, tuple[str, str] | None] = {}
+    for i in np.flatnonzero(records.counts != width).tolist():
+        cells = int(records.counts[i])
+        faults[i] = "column_count", f"the record has {cells} cells, the header {width}"
+    for i in lines.undecodable():
+        faults[i] = "encoding", "the record is no UTF-8"
+    if b"\0" in records.data:
+        for i in lines.holding(np.flatnonzero(lines.view == 0)).tolist():
+            faults[i] = "nul_byte", "the record holds a NUL byte"
+    for i in np.flatnonzero(records.counts == 1).tolist():
+        if not lines[i].strip():
+            faults[i] = None
+    return faults

@@ -1,17 +1,35 @@
-"""JSON lines to text columns: a fast parser for what is sound, an exact one to find what is not."""
+"""JSON lines to text columns: a fast parser for what is sound, an exact one for the few records that need a look."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from transforms.io.blocks import Block, gunzip, last_line_end, line_starts, plain, record_blocks
-from transforms.io.source import Naming, Parsed, Reject, Split, rejected_batch
+from transforms.io import blocks
+from transforms.io.blocks import (
+    Block,
+    Lines,
+    TruncatedStream,
+    after_bom,
+    gunzip,
+    last_line_end,
+    plain,
+    record_blocks,
+    until_broken,
+)
+from transforms.io.source import Naming, Parsed, Reject, Split, rejected_batch, too_long
+
+# Keys are data in some files ({"<customer>": ...}); what goes beyond stays in `_raw` and makes no column.
+MAX_NEW_KEYS = 512
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_ANY: dict[str, type[pl.String]] = {"\0": pl.String}  # a column to ask for where none is wanted
+_SPACED_COLON = re.compile(rb'"[ \t\r]+:')
 
 
 def read_json_lines(file: BinaryIO, split: Split, naming: Naming, known: tuple[str, ...]) -> Iterator[Parsed]:
@@ -20,19 +38,20 @@ def read_json_lines(file: BinaryIO, split: Split, naming: Naming, known: tuple[s
     Every column is text as it came: numbers and booleans as JSON writes them, nested values as JSON, null where the
     key is absent. Of a key that occurs twice in one object, the first value counts.
     """
+    broken: list[TruncatedStream] = []
     if split.file.compression == "gzip":
-        chunks, offset = gunzip(file), 0
+        chunks, offset = after_bom(until_broken(gunzip(file), broken))
     else:
         offset = _first_record(file, split)
         chunks = _until(file, offset, split)
-    keys = list(known)
-    for block in record_blocks(chunks, offset, last_line_end):
-        yield parse_block(block, naming, keys)
+    keys = JsonKeys(naming, known)
+    for block in record_blocks(chunks, offset, last_line_end, broken):
+        yield parse_block(block, keys)
 
 
 def _first_record(file: BinaryIO, split: Split) -> int:
     """The first record start at or behind the split's start."""
-    bom = 3 if file.read(3) == b"\xef\xbb\xbf" else 0
+    bom = 3 if file.read(3) == blocks.BOM else 0
     if split.start <= bom:
         file.seek(bom)
         return bom
@@ -44,6 +63,8 @@ def _first_record(file: BinaryIO, split: Split) -> int:
             position += end + 1
             break
         position += len(chunk)
+        if position >= split.end:
+            break  # no record begins in this split
     file.seek(position)
     return position
 
@@ -58,13 +79,10 @@ def _until(file: BinaryIO, offset: int, split: Split) -> Iterator[bytes]:
             left -= len(chunk)
             yield chunk
             continue
-        if chunk[left - 1 : left] == b"\n":
-            yield chunk[:left]
-            return
-        end = chunk.find(b"\n", left)
+        end = chunk.find(b"\n", left - 1)
         while end < 0:
             yield chunk
-            chunk = file.read(4 << 20)
+            chunk = file.read(blocks.CHUNK_BYTES)
             if not chunk:
                 return
             end = chunk.find(b"\n")
@@ -72,126 +90,102 @@ def _until(file: BinaryIO, offset: int, split: Split) -> Iterator[bytes]:
         return
 
 
-def parse_block(block: Block, naming: Naming, keys: list[str]) -> Parsed:
-    """Parses the records of a block; `keys` are those expected, and grow by those found."""
-    data = block.data
-    starts, ends = line_starts(data)
-    starts, ends = _without_blanks(data, starts, ends)
-    rejects: list[Reject] = list(block.rejects)
-    sound, text = _screen(data, starts, ends, block.offset, rejects), data
-    if len(sound) < len(starts):
-        starts, ends = starts[sound], ends[sound]
-        text = _blanked(data, starts, ends)
-    rows = _fast(text, len(starts), keys) if len(starts) else None
-    if rows is None:
-        good, found, bad = _examine(data, starts, ends, block.offset)
-        rejects += bad
-        renamed = {naming(key) for key in found}
-        keys[:] = [*found, *(key for key in keys if key not in found and naming(key) not in renamed)]
-        starts, ends = starts[good], ends[good]
-        rows = _parse(_blanked(data, starts, ends), keys)
-        if rows is None or rows.height != len(starts):
-            good, bad = _strict(data, starts, ends, block.offset)
-            rejects += bad
-            starts, ends = starts[good], ends[good]
-            rows = _parse(_blanked(data, starts, ends), keys)
+class JsonKeys:
+    """The keys looked for in a file and the columns they fill; grows by the keys that are met."""
+
+    def __init__(self, naming: Naming, known: Iterable[str]) -> None:
+        self._naming = naming
+        self._expected = tuple(known)
+        self._target = {key: naming(key) for key in known}
+        self._new = 0
+
+    @property
+    def schema(self) -> dict[str, type[pl.String]]:
+        return dict.fromkeys(self._target, pl.String)
+
+    def add(self, keys: Iterable[str]) -> bool:
+        """Whether any of the keys was new."""
+        fresh = [key for key in keys if key not in self._target][: MAX_NEW_KEYS - self._new]
+        self._target.update((key, self._naming(key)) for key in fresh)
+        self._new += len(fresh)
+        return bool(fresh)
+
+    def columns(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray]:
+        """(one column each target, which rows fill an expected one twice); others appear only where they have values.
+
+        Differently written keys ("id", "ID") fill one column, wherever in the file each of them stands.
+        """
+        sources: dict[str, list[str]] = {self._target[key]: [] for key in self._expected}
+        for key in sorted(self._target, key=lambda key: (key != self._target[key], key)):
+            if key in self._expected or rows[key].null_count() < rows.height:
+                sources.setdefault(self._target[key], []).append(key)
+        double = np.zeros(rows.height, bool)
+        for keys in (sources[self._target[key]] for key in self._expected):
+            if len(keys) > 1:
+                double |= rows.select(pl.sum_horizontal(pl.col(keys).is_not_null()) > 1).to_series().to_numpy()
+        return rows.select(pl.coalesce(keys).alias(target) for target, keys in sources.items()), double
+
+
+def parse_block(block: Block, keys: JsonKeys) -> Parsed:
+    """Parses the records of a block."""
+    lines = Lines.of(block.data)
+    rejects = list(block.rejects)
+    lines = _without(lines, _screen(lines), block.offset, rejects)
+    rows = _parse(lines.text(), len(lines), keys.schema)
+    if rows is None:  # something the screen does not see: each record by itself
+        lines = _without(lines, _faults(lines, range(len(lines))), block.offset, rejects)
+        rows = _parse(lines.text(), len(lines), keys.schema)
+    if rows is None:  # something that only the fast parser minds
+        lines = _without(lines, dict(_unparsable(lines, 0, len(lines))), block.offset, rejects)
+        rows = _parse(lines.text(), len(lines), keys.schema)
+    assert rows is not None
+    if keys.add(_unknown_keys(lines, rows)):
+        rows = _parse(lines.text(), len(lines), keys.schema)
         assert rows is not None
-    return Parsed(_with_origin(rows, data, starts, ends, block.offset, naming), rejected_batch(rejects))
+    columns, double = keys.columns(rows)
+    if double.any():
+        fault = ("duplicate_column", "two keys of the record name the same column")
+        lines = _without(lines, dict.fromkeys(np.flatnonzero(double).tolist(), fault), block.offset, rejects)
+        columns = columns.filter(pl.Series(~double))
+    return Parsed(_with_origin(columns, lines, block.offset), rejected_batch(rejects))
 
 
-def _without_blanks(data: bytes, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Leaves out lines of nothing but spaces; a carriage return is part of the line end."""
-    view = np.frombuffer(data, np.uint8)
-    ends = ends - ((ends > starts) & (view[np.maximum(ends - 1, 0)] == 13))
-    keep = ends > starts
-    short: np.ndarray | list[int] = (
-        np.flatnonzero(keep & (view[np.minimum(starts, len(view) - 1)] <= 32)) if len(view) else []
-    )
-    for i in short:
-        keep[i] = bool(data[starts[i] : ends[i]].strip())
-    return starts[keep], ends[keep]
+def _without(lines: Lines, faults: dict[int, tuple[str, str]], offset: int, rejects: list[Reject]) -> Lines:
+    """The lines that have no fault; the others become rejects."""
+    if not faults:
+        return lines
+    for i, (rule, reason) in faults.items():
+        rejects.append(Reject(offset + int(lines.starts[i]), lines[i], len(lines[i]), rule, reason))
+    return lines.drop(list(faults))
 
 
-def _screen(data: bytes, starts: np.ndarray, ends: np.ndarray, offset: int, rejects: list[Reject]) -> np.ndarray:
-    """The numbers of the records that may be sound; those that look broken are examined, one by one.
+def _screen(lines: Lines) -> dict[int, tuple[str, str]]:
+    """The faults that are found without reading every record by itself.
 
-    Some broken records stand in most blocks. Cut lines, NUL bytes and bytes that are no UTF-8 can be found without
-    reading all the others by themselves.
+    Some broken records stand in most blocks; cut lines, NUL bytes, bytes that are no UTF-8 and halves of a surrogate
+    pair (which the fast parser would turn into a NUL) are the usual ones.
     """
-    if not len(starts):
-        return starts
-    view = np.frombuffer(data, np.uint8)
-    suspect = (view[starts] != ord("{")) | (view[ends - 1] != ord("}"))
-    if b"\0" in data:
-        suspect[np.searchsorted(ends, np.flatnonzero(view == 0)).clip(max=len(ends) - 1)] = True
-    for place in _undecodable(data, ends):
-        suspect[place] = True
-    for i in np.flatnonzero(suspect):
-        line = data[starts[i] : ends[i]]
-        wrong = _wrong(line, {})
-        if wrong:
-            rejects.append(Reject(int(offset + starts[i]), line, len(line), *wrong))
-        else:
-            suspect[i] = False
-    return np.flatnonzero(~suspect)
+    if not len(lines):
+        return {}
+    long = lines.ends - lines.starts > blocks.MAX_RECORD_BYTES
+    suspect = (lines.view[lines.starts] != ord("{")) | (lines.view[lines.ends - 1] != ord("}"))
+    if b"\0" in lines.data:
+        suspect[lines.holding(np.flatnonzero(lines.view == 0))] = True
+    if _SURROGATE.search(lines.data):
+        suspect[lines.holding([m.start() for m in _SURROGATE.finditer(lines.data)])] = True
+    for i in lines.undecodable():
+        suspect[i] = True
+    suspect &= ~long
+    faults = {i: too_long() for i in np.flatnonzero(long).tolist()}
+    return faults | _faults(lines, np.flatnonzero(suspect).tolist())
 
 
-def _undecodable(data: bytes, ends: np.ndarray) -> Iterator[int]:
-    """The numbers of the records that hold bytes which are no UTF-8."""
-    at = 0
-    while at < len(data):
-        try:
-            data[at:].decode("utf-8")
-            return
-        except UnicodeDecodeError as error:
-            place = int(np.searchsorted(ends, at + error.start, side="right"))
-            if place >= len(ends):
-                return
-            yield place
-            at = int(ends[place])
+def _faults(lines: Lines, which: Iterable[int]) -> dict[int, tuple[str, str]]:
+    return {i: fault for i in which if (fault := fault_of(lines[i]))}
 
 
-def _fast(data: bytes, records: int, keys: list[str]) -> pl.DataFrame | None:
-    """The parsed records, or None when something in the block needs a closer look."""
-    if b"\0" in data or not keys:
-        return None
-    rows = _parse(data, keys)
-    if rows is None or rows.height != records:
-        return None
-    # A column without nulls was in every record; the others are counted. More keys than that: an unknown one.
-    nulls = rows.null_count().row(0)
-    known = sum(data.count(b'"%s":' % key.encode()) if n else records for key, n in zip(keys, nulls, strict=True))
-    return rows if known == data.count(b'":') else None
-
-
-def _parse(data: bytes, keys: list[str]) -> pl.DataFrame | None:
-    schema = dict.fromkeys(keys, pl.String)
-    if not data.strip() or not keys:
-        return pl.DataFrame(schema=schema)
-    try:
-        return pl.read_ndjson(data, schema=schema)
-    except pl.exceptions.PolarsError:
-        return None
-
-
-def _examine(
-    data: bytes, starts: np.ndarray, ends: np.ndarray, offset: int
-) -> tuple[np.ndarray, dict[str, None], list[Reject]]:
-    """Reads each record by itself: (which are good, the keys met, the bad ones with their reason)."""
-    good = np.ones(len(starts), bool)
-    keys: dict[str, None] = {}
-    rejects = []
-    for i, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
-        line = data[start:end]
-        wrong = _wrong(line, keys)
-        if wrong:
-            good[i] = False
-            rejects.append(Reject(offset + start, line, len(line), *wrong))
-    return good, keys, rejects
-
-
-def _wrong(line: bytes, keys: dict[str, None]) -> tuple[str, str] | None:
-    """(rule, reason) if the line is no JSON object; else None, and its keys are added."""
+def fault_of(line: bytes) -> tuple[str, str] | None:
+    """(rule, reason) if the line is no JSON object."""
     if b"\0" in line:
         return "nul_byte", "the record holds a NUL byte"
     try:
@@ -199,62 +193,91 @@ def _wrong(line: bytes, keys: dict[str, None]) -> tuple[str, str] | None:
     except UnicodeDecodeError as error:
         return "encoding", f"byte {error.start} of the record is no UTF-8"
     try:
-        value = json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        value = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=str)
+        if _SURROGATE.search(line):
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return "encoding", "the record holds half a surrogate pair"
+    except RecursionError:  # how deep Python gets depends on its stack
+        return None if _parse(line, 1, _ANY) is not None else ("json_syntax", "the record is nested too deep")
+    except ValueError as error:
         at = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
         return "json_syntax", f"the record is no JSON{at}"
-    if not isinstance(value, dict):
-        return "not_an_object", "the record is JSON, but no object"
-    keys.update(dict.fromkeys(value))
-    return None
+    return None if isinstance(value, dict) else ("not_an_object", "the record is JSON, but no object")
 
 
-def _strict(data: bytes, starts: np.ndarray, ends: np.ndarray, offset: int) -> tuple[np.ndarray, list[Reject]]:
-    """Finds the records that Python reads and the fast parser does not, such as half a surrogate pair."""
-    good, rejects = np.ones(len(starts), bool), []
-    for i, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
-        line = data[start:end]
-        if _parse(line, ["_"]) is None:
-            good[i] = False
-            rejects.append(Reject(offset + start, line, len(line), "json_syntax", "the record is no strict JSON"))
-    return good, rejects
+def _refuse(constant: str) -> None:
+    raise ValueError("no JSON constant")
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(name)
+def _finite(text: str) -> str:
+    if float(text) in (float("inf"), float("-inf")):
+        raise ValueError("the number is out of range")
+    return text
 
 
-def _blanked(data: bytes, starts: np.ndarray, ends: np.ndarray) -> bytes:
-    """The block with everything but the given records turned into line ends, which the parser passes over."""
-    blank = bytearray(data)
-    gaps_from = np.concatenate([[0], ends])
-    gaps_to = np.concatenate([starts, [len(data)]])
-    width = gaps_to - gaps_from
-    wide = np.flatnonzero(width > 1)  # one byte between two records is their line end
-    wide = np.union1d(wide, np.flatnonzero(width[[0, -1]]) * (len(width) - 1))
-    for start, end in zip(gaps_from[wide].tolist(), gaps_to[wide].tolist(), strict=True):
-        blank[start:end] = b"\n" * (end - start)
-    return bytes(blank)
+def _unparsable(lines: Lines, first: int, last: int) -> Iterator[tuple[int, tuple[str, str]]]:
+    """The records that Python reads and the fast parser does not, by halving."""
+    if first == last or _parse(lines.part(first, last).text(), last - first, _ANY) is not None:
+        return
+    if last - first == 1:
+        yield first, ("json_syntax", "the record is no strict JSON")
+        return
+    middle = (first + last) // 2
+    yield from _unparsable(lines, first, middle)
+    yield from _unparsable(lines, middle, last)
 
 
-def _with_origin(
-    rows: pl.DataFrame, data: bytes, starts: np.ndarray, ends: np.ndarray, offset: int, naming: Naming
-) -> pa.RecordBatch:
-    table = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
-    names = naming.unique(table.column_names)
-    columns = [column.combine_chunks().cast(pa.string()) for column in table.columns]
-    raw = lines_array(data, starts, ends)
-    position = pa.array(starts + offset, pa.int64())
-    return pa.RecordBatch.from_arrays([*columns, position, raw], names=[*names, "_position", "_raw"])
+def _parse(text: bytes, records: int, schema: dict[str, type[pl.String]]) -> pl.DataFrame | None:
+    """The records' values, or None if not each line is an object."""
+    if not records:
+        return pl.DataFrame(schema=schema)
+    try:
+        rows = pl.read_ndjson(text, schema=schema or _ANY)
+    except pl.exceptions.PolarsError:
+        return None
+    return rows if rows.height == records else None
 
 
-def lines_array(data: bytes, starts: np.ndarray, ends: np.ndarray) -> pa.BinaryArray:
-    """The bytes of each record, cut out of the block without a Python loop."""
-    whole = pa.array([data], pa.binary())
-    if not len(starts):
-        return pa.array([], pa.binary())
-    # Between two records lie line ends: records and gaps alternate, and the records are the even slices.
-    edges = np.empty(2 * len(starts) + 1, np.int32)
-    edges[0:-1:2], edges[1:-1:2], edges[-1] = starts, ends, len(data)
-    pieces = pa.BinaryArray.from_buffers(pa.binary(), 2 * len(starts), [None, pa.py_buffer(edges), whole.buffers()[2]])
-    return pieces.take(pa.array(np.arange(0, 2 * len(starts), 2)))
+def _unknown_keys(lines: Lines, rows: pl.DataFrame) -> list[str]:
+    """Keys with a value that no column of `rows` holds.
+
+    The parser passes unknown keys over, so `":` is counted: a value of a known key that is not null accounts for one.
+    In no record can there be fewer, save for a space before the colon; where there are more, the record is read.
+    """
+    text = lines.text()
+    spaced = any(pair in text for pair in (b" :", b"\t:", b"\r:"))
+    values = rows.height * rows.width - sum(rows.null_count().row(0)) if rows.width else 0
+    if not spaced and text.count(b'":') - text.count(b'":n') - text.count(b'": n') == values:
+        return []
+    view = lines.view
+    colons = 1 + np.flatnonzero((view[:-1] == ord('"')) & (view[1:] == ord(":")))
+    following = view[np.minimum(colons + 1, len(view) - 1)]
+    second = view[np.minimum(colons + 2, len(view) - 1)]
+    colons = colons[~((following == ord("n")) | ((following == ord(" ")) & (second == ord("n"))))]
+    counted = lines.count(colons)
+    filled = rows.select(pl.sum_horizontal(pl.all().is_not_null())).to_series().to_numpy() if rows.width else 0
+    look = counted != filled
+    if spaced:
+        look[lines.holding([m.start() for m in _SPACED_COLON.finditer(lines.data)])] = True
+    known, found = set(rows.columns), dict[str, None]()
+    for i in np.flatnonzero(look).tolist():
+        if len(found) <= MAX_NEW_KEYS:
+            found.update((k, None) for k, v in _object(lines[i]).items() if v is not None and k not in known)
+    return sorted(found)
+
+
+def _object(line: bytes) -> dict[str, object]:
+    try:
+        value: dict[str, object] = json.loads(line, parse_int=str)
+    except RecursionError:
+        return {}
+    return value
+
+
+def _with_origin(columns: pl.DataFrame, lines: Lines, offset: int) -> pa.RecordBatch:
+    table = columns.to_arrow(compat_level=pl.CompatLevel.oldest())
+    arrays = [column.combine_chunks().cast(pa.string()) for column in table.columns]
+    position = pa.array(lines.starts + offset, pa.int64())
+    names = [*table.column_names, "_position", "_raw"]
+    return pa.RecordBatch.from_arrays([*arrays, position, lines.raw()], names=names)

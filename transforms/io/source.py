@@ -78,6 +78,11 @@ def rejected_batch(rejects: Iterable[Reject]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=REJECTED)
 
 
+def too_long() -> tuple[str, str]:
+    """The rule and reason for a record that is longer than may be held in memory."""
+    return "line_too_long", f"the record is longer than {MAX_RECORD_BYTES:,} bytes"
+
+
 class Naming:
     """Turns a source's column names into the lake's: known ones as declared, others cleaned and in upper case."""
 
@@ -92,13 +97,15 @@ class Naming:
         return self._known.get(clean, clean)
 
     def unique(self, names: Sequence[str]) -> list[str]:
-        """The names of all columns; a second column of one name gets a number, so that none is lost."""
+        """The names of all columns; a second column of one name gets a number, so that none is lost.
+
+        Where several would have a name ("id", "ID"), it goes to the one that is written so, else to the first.
+        """
+        result = {i: self(name) for i, name in enumerate(names)}
         taken: set[str] = set()
-        result = []
-        for name in map(self, names):
-            candidate, number = name, 2
-            while candidate in taken:
-                candidate, number = f"{name}_{number}", number + 1
-            taken.add(candidate)
-            result.append(candidate)
-        return result
+        for i in sorted(result, key=lambda i: result[i] != names[i]):
+            wanted, number = result[i], 2
+            while result[i] in taken:
+                result[i], number = f"{wanted}_{number}", number + 1
+            taken.add(result[i])
+        return [result[i] for i in range(len(names))]
