@@ -6,15 +6,11 @@ import os
 from collections.abc import Sequence
 
 from pipelines.bronze import TableInput
-from transforms.contracts import CONTRACTS, Contract, contract
+from transforms.contracts import CONTRACTS, contract
 from transforms.errors import UserError
+from transforms.generator.dataset import folder
 from transforms.io.column_map import Target, parse_map, recognise
 from transforms.io.files import discover, header
-
-
-def folder_of(table: Contract) -> str:
-    """The folder of a table in a data set: "transactions", "external/profiles"."""
-    return table.path.split("/", 1)[1]
 
 
 def inputs_of(location: str, tables: Sequence[str] = ()) -> list[TableInput]:
@@ -28,12 +24,12 @@ def inputs_of(location: str, tables: Sequence[str] = ()) -> list[TableInput]:
     if not remote and not os.path.exists(location):
         raise UserError("there is no such folder", where=location, remedy="give the folder with --input")
     found = [
-        TableInput(table, f"{location.rstrip('/')}/{folder_of(table)}")
+        TableInput(table, f"{location.rstrip('/')}/{folder(table.name)}")
         for table in wanted
-        if remote or os.path.isdir(os.path.join(location, folder_of(table)))
+        if remote or os.path.isdir(os.path.join(location, folder(table.name)))
     ]
     if not found:
-        folders = ", ".join(sorted(folder_of(table) for table in wanted))
+        folders = ", ".join(sorted(folder(table.name) for table in wanted))
         raise UserError(
             "no table folder found",
             where=location,

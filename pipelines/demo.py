@@ -5,14 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from pipelines.dataset import folder_of
-from transforms.contracts import CONTRACTS
 from transforms.errors import UserError
-from transforms.generator.dataset import write_around_orders
-from transforms.generator.retail import load_online_retail, map_online_retail
+from transforms.generator.dataset import write_real_dataset
+from transforms.generator.retail import load_online_retail
 from transforms.generator.spec import GeneratorSpec
 
 ORDERS = Path(__file__).parents[1] / "tests" / "data" / "online_retail_2009_2010.parquet"
@@ -40,17 +35,4 @@ def _write(folder: Path, orders: Path) -> dict[str, int]:
         raise UserError(
             "the orders are not there", where=str(orders), remedy="run in the project's folder, or give --orders FILE"
         )
-    tables = map_online_retail(load_online_retail(str(orders)))
-    rows = {}
-    for name, table in tables.items():
-        rows[name] = _write_parquet(folder / folder_of(CONTRACTS[name]), table)
-    made = write_around_orders(
-        tables["CUSTOMER_TRANSACTIONS"], tables["CUSTOMER_TRANSACTION_ITEMS"], GeneratorSpec(), str(folder)
-    )
-    return rows | made
-
-
-def _write_parquet(folder: Path, table: pa.Table) -> int:
-    folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, folder / "part-00000.parquet", compression="zstd")
-    return int(table.num_rows)
+    return write_real_dataset(load_online_retail(orders), GeneratorSpec(), folder)
