@@ -31,7 +31,8 @@ class Azurite:
 
     @property
     def connection_string(self) -> str:
-        return f"DefaultEndpointsProtocol=http;AccountName={self.account};AccountKey={self.key};BlobEndpoint={self.endpoint};"
+        parts = {"DefaultEndpointsProtocol": "http", "AccountName": self.account, "AccountKey": self.key}
+        return "".join(f"{name}={value};" for name, value in {**parts, "BlobEndpoint": self.endpoint}.items())
 
 
 @pytest.fixture(scope="session")

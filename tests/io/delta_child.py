@@ -52,20 +52,31 @@ def die_at(place: str, moment: str, nth: int = 1) -> None:
 
 def killed_write(place: str, moment: str, nth: int, write: TableWrite, rows: pa.Table, transactions: tuple) -> int:
     """Writes in a child that dies at `place`; gives the exit code, -9 for killed."""
-    child = CONTEXT.Process(target=_write_and_die, args=(place, moment, nth, write, rows, transactions))
+    child = CONTEXT.Process(target=_write_and_die, args=(_azure(), place, moment, nth, write, rows, transactions))
     child.start()
     child.join(60)
     return child.exitcode
 
 
-def _write_and_die(place: str, moment: str, nth: int, write: TableWrite, rows: pa.Table, transactions: tuple) -> None:
+def _azure() -> dict[str, str]:
+    """The credentials: a child forks from a server that may be older than they are."""
+    return {name: value for name, value in os.environ.items() if name.startswith("AZURE_")}
+
+
+def _write_and_die(
+    azure: dict[str, str], place: str, moment: str, nth: int, write: TableWrite, rows: pa.Table, transactions: tuple
+) -> None:
+    os.environ.update(azure)
     die_at(place, moment, nth)
     write_rows(write, rows, transactions)
     if moment not in ("before", "after"):
         time.sleep(1)  # until the timer fires
 
 
-def write_many(number: int, work: list[tuple[TableWrite, pa.Table, tuple]], gate: Any, results: Any) -> None:
+def write_many(
+    azure: dict[str, str], number: int, work: list[tuple[TableWrite, pa.Table, tuple]], gate: Any, results: Any
+) -> None:
+    os.environ.update(azure)
     gate.wait(60)
     done: list[CommitResult | str] = []
     for write, rows, transactions in work:
@@ -79,7 +90,9 @@ def write_many(number: int, work: list[tuple[TableWrite, pa.Table, tuple]], gate
 def at_once(works: list[list[tuple[TableWrite, pa.Table, tuple]]]) -> list[list[Any]]:
     """Runs each list of writes in a process of its own, all started together; what each write returned or raised."""
     gate, results = CONTEXT.Barrier(len(works)), CONTEXT.Queue()
-    children = [CONTEXT.Process(target=write_many, args=(i, work, gate, results)) for i, work in enumerate(works)]
+    children = [
+        CONTEXT.Process(target=write_many, args=(_azure(), i, work, gate, results)) for i, work in enumerate(works)
+    ]
     for child in children:
         child.start()
     done = dict(results.get(timeout=120) for _ in children)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from datetime import UTC, date, datetime
@@ -170,6 +171,29 @@ class _Counting(DeltaStorageHandler):
                 return data
 
         return pa.PythonFile(Counted(), mode="r")
+
+
+def test_statistics_hold_for_other_readers_too(tmp_path):
+    uri, text = str(tmp_path / "t"), "z" * 31 + "\U0010ffff" + "tail"
+    moment = datetime(2024, 5, 6, 7, 8, 9, 123456, UTC)
+    rows = {"f64": [1.0, float("nan")], "f32": [1.5, None], "text": [text, "a"], "utc": [moment, None],
+            "wall": [None, None], "money": [Decimal("-1.25"), Decimal("7.00")], "raw": [b"x", None],
+            "pair": [{"a": 1, "b": "x"}, None], "flag": [True, None]}  # fmt: skip
+    append_rows(uri, pa.table(rows, schema=pa.schema([SCHEMA.field(name) for name in rows])))
+    log = (tmp_path / "t" / "_delta_log" / f"{1:020d}.json").read_text().splitlines()
+    (add,) = (json.loads(line)["add"] for line in log if '"add"' in line)
+    stats = json.loads(add["stats"])
+    assert stats["numRecords"] == 2
+    assert stats["nullCount"] == {
+        "f64": 0, "f32": 1, "text": 0, "utc": 1, "wall": 2, "money": 0, "raw": 1, "flag": 1
+    }  # fmt: skip
+    # no bounds for a NaN (other engines hold it for the greatest), bytes and nested; ends rounded outwards
+    assert stats["minValues"] == {
+        "f32": 1.5, "text": "a", "utc": "2024-05-06T07:08:09.123Z", "money": -1.25, "flag": True
+    }  # fmt: skip
+    assert stats["maxValues"] == {
+        "f32": 1.5, "text": "z" * 30 + "{", "utc": "2024-05-06T07:08:09.124Z", "money": 7, "flag": True
+    }  # fmt: skip
 
 
 def test_an_older_file_reads_new_columns_as_null(tmp_path):

@@ -109,8 +109,8 @@ class _Keys:
 
     def rows_with(self, files: list[ScanFile], wanted: np.ndarray, columns: list[str]) -> pl.DataFrame:
         """The rows whose key hash is in `wanted` (sorted), with the file's and the row's number."""
-        found = [pl.DataFrame(schema=pl.Schema({_FILE: pl.Int64, _ROW: pl.Int64}))]
-        for number, file in enumerate(files):
+        found: list[pl.DataFrame] = []
+        for number, file in enumerate(files if len(wanted) else []):
             start = 0
             for frame in self.stream(file, columns):
                 hit = _among(self.hash_of(frame), wanted)
@@ -118,7 +118,7 @@ class _Keys:
                     place = [pl.Series(_FILE, np.full(len(hit), number)), pl.Series(_ROW, hit + start)]
                     found.append(frame[hit].with_columns(place))
                 start += len(frame)
-        return pl.concat(found, how="diagonal") if len(found) > 1 else self._no_rows(columns)
+        return pl.concat(found) if found else self._no_rows(columns)
 
     def _no_rows(self, columns: list[str]) -> pl.DataFrame:
         empty = pl.DataFrame(pl.from_arrow(pa.schema([self.schema.field(name) for name in columns]).empty_table()))
