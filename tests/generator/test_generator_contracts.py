@@ -11,8 +11,6 @@ from transforms.generator.shard import Shard
 REAL = ("CUSTOMER_TRANSACTIONS", "CUSTOMER_TRANSACTION_ITEMS")  # what is real may break rules
 
 
-
-
 @pytest.mark.parametrize("name", CONTRACTS)
 def test_schema_is_the_contracts_and_no_table_is_empty(world, name):
     table = world.shard.tables[name]

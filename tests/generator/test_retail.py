@@ -91,9 +91,7 @@ def test_uk_time_becomes_utc_in_summer_in_winter_and_when_clocks_change():
 
 
 def test_an_invoice_is_one_transaction_at_its_earliest_line():
-    orders, items = mapped(
-        {"InvoiceDate": "2010-07-01 09:01:00"}, {"Invoice": "500002"}, {"Price": 0.1, "Quantity": 3}
-    )
+    orders, items = mapped({"InvoiceDate": "2010-07-01 09:01:00"}, {"Invoice": "500002"}, {"Price": 0.1, "Quantity": 3})
     assert [(o["TRANSACTION_ID"], o["TOTAL_AMOUNT"]) for o in orders] == [
         ("500001", Decimal("2.80")), ("500002", Decimal("2.50"))]  # fmt: skip
     assert orders[0]["TRANSACTION_DATE"] == datetime(2010, 7, 1, 8, tzinfo=UTC)
@@ -127,7 +125,7 @@ def test_countries_of_customers_are_the_commonest_known_one(lines):
 
 
 def test_categories_by_words():
-    texts = ["15CM CHRISTMAS GLASS BALL", "POSTAGE", "RECORD FRAME 7\" SINGLE SIZE", None, "ZZZ", "red spotty MUG"]
+    texts = ["15CM CHRISTMAS GLASS BALL", "POSTAGE", 'RECORD FRAME 7" SINGLE SIZE', None, "ZZZ", "red spotty MUG"]
     found = categorise(pl.Series(texts)).to_list()
     assert found == ["Christmas", FEES, "Home decor", OTHER, OTHER, "Kitchen & dining"]
     assert set(found) <= set(CATEGORIES)
