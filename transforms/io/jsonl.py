@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -29,7 +30,6 @@ from transforms.io.source import Naming, Parsed, Reject, Split, rejected_batch, 
 MAX_NEW_KEYS = 512
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _ANY: dict[str, type[pl.String]] = {"\0": pl.String}  # a column to ask for where none is wanted
-_SPACED_COLON = re.compile(rb'"[ \t\r]+:')
 
 
 def read_json_lines(file: BinaryIO, split: Split, naming: Naming, known: tuple[str, ...]) -> Iterator[Parsed]:
@@ -193,7 +193,7 @@ def fault_of(line: bytes) -> tuple[str, str] | None:
     except UnicodeDecodeError as error:
         return "encoding", f"byte {error.start} of the record is no UTF-8"
     try:
-        value = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=str)
+        value = _decoder().decode(text)
         if _SURROGATE.search(line):
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
@@ -206,14 +206,13 @@ def fault_of(line: bytes) -> tuple[str, str] | None:
     return None if isinstance(value, dict) else ("not_an_object", "the record is JSON, but no object")
 
 
+@functools.cache
+def _decoder() -> json.JSONDecoder:
+    return json.JSONDecoder(parse_constant=_refuse, parse_float=str, parse_int=str)  # numbers of any length
+
+
 def _refuse(constant: str) -> None:
     raise ValueError("no JSON constant")
-
-
-def _finite(text: str) -> str:
-    if float(text) in (float("inf"), float("-inf")):
-        raise ValueError("the number is out of range")
-    return text
 
 
 def _unparsable(lines: Lines, first: int, last: int) -> Iterator[tuple[int, tuple[str, str]]]:
@@ -242,35 +241,34 @@ def _parse(text: bytes, records: int, schema: dict[str, type[pl.String]]) -> pl.
 def _unknown_keys(lines: Lines, rows: pl.DataFrame) -> list[str]:
     """Keys with a value that no column of `rows` holds.
 
-    The parser passes unknown keys over, so `":` is counted: a value of a known key that is not null accounts for one.
-    In no record can there be fewer, save for a space before the colon; where there are more, the record is read.
+    The parser passes unknown keys over, so quotes before a colon are counted: a known key with a value accounts for
+    one. No record can have fewer, save for a space before the colon; those that have more are read by themselves.
     """
-    text = lines.text()
-    spaced = any(pair in text for pair in (b" :", b"\t:", b"\r:"))
-    values = rows.height * rows.width - sum(rows.null_count().row(0)) if rows.width else 0
-    if not spaced and text.count(b'":') - text.count(b'":n') - text.count(b'": n') == values:
-        return []
-    view = lines.view
-    colons = 1 + np.flatnonzero((view[:-1] == ord('"')) & (view[1:] == ord(":")))
-    following = view[np.minimum(colons + 1, len(view) - 1)]
+    view = np.frombuffer(lines.text(), np.uint8)
+    colons = np.flatnonzero(view == ord(":"))
+    before, after = view[colons - 1], view[np.minimum(colons + 1, len(view) - 1)]
+    spaced = colons[before <= ord(" ")]
     second = view[np.minimum(colons + 2, len(view) - 1)]
-    colons = colons[~((following == ord("n")) | ((following == ord(" ")) & (second == ord("n"))))]
-    counted = lines.count(colons)
-    filled = rows.select(pl.sum_horizontal(pl.all().is_not_null())).to_series().to_numpy() if rows.width else 0
-    look = counted != filled
-    if spaced:
-        look[lines.holding([m.start() for m in _SPACED_COLON.finditer(lines.data)])] = True
-    known, found = set(rows.columns), dict[str, None]()
+    null = (after == ord("n")) | ((after == ord(" ")) & (second == ord("n")))
+    keys = colons[(before == ord('"')) & ~null]
+    values = rows.height * rows.width - sum(rows.null_count().row(0))
+    if not spaced.size and len(keys) == values:
+        return []
+    filled = rows.select(pl.sum_horizontal(pl.all().is_not_null())).to_series().to_numpy()
+    look = lines.count(keys) != filled
+    look[lines.holding(spaced)] = True
+    known, found = set(rows.columns), set[str]()
     for i in np.flatnonzero(look).tolist():
+        record = _object(lines[i])
         if len(found) <= MAX_NEW_KEYS:
-            found.update((k, None) for k, v in _object(lines[i]).items() if v is not None and k not in known)
+            found.update(key for key in record.keys() - known if record[key] is not None)
     return sorted(found)
 
 
 def _object(line: bytes) -> dict[str, object]:
     try:
-        value: dict[str, object] = json.loads(line, parse_int=str)
-    except RecursionError:
+        value: dict[str, object] = _decoder().decode(line.decode("utf-8"))
+    except RecursionError:  # deeper than Python reads: its keys stay in `_raw`
         return {}
     return value
 
