@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import polars as pl
 from rich.console import Console
 from rich.panel import Panel
 
@@ -13,7 +12,7 @@ from pipelines.console import Output
 from pipelines.gold import CUSTOMER_360
 from transforms.contracts import CONTRACTS, contract
 from transforms.errors import UserError
-from transforms.io.delta import open_table, read_table
+from transforms.io.delta import head, open_table, read_table
 
 _OPS = ("rejects", "runs", "schemas", "profiles", "drift")
 
@@ -38,14 +37,28 @@ def show_table(lake: Lake, name: str, layer: str | None, limit: int, out: Output
         raise UserError(
             f"there is no table {name}", where=uri, remedy="run bronze, silver and gold first, or give --lake"
         )
-    rows = read_table(uri, version=version)
-    out.say(f"[bold]{name}[/]: {rows.num_rows:,} rows, version {version if version is not None else table.version()}")
-    frame = pl.DataFrame(rows.slice(0, limit))
-    if out.as_json:
-        out.facts["rows"] = frame.to_dicts()
+    total = table.count() if version is None else open_table(uri, version).count()  # type: ignore[union-attr]
+    out.say(
+        f"[bold]{name}[/]: {total:,} rows, version {version if version is not None else table.version()}", total=total
+    )
+    rows = head(uri, limit, version).to_pylist()
+    out.facts["rows"] = rows
+    if out.as_json or not rows:
         return
-    with pl.Config(tbl_cols=-1, tbl_rows=limit, tbl_width_chars=Console().width, fmt_str_lengths=24):
-        print(frame)
+    # Source tables have some twenty columns: they read better downwards, one row of the table a column here.
+    fitting = max(1, (Console().width - 26) // 27)
+    shown = [
+        {"column": column} | {f"row {i}": _short(row[column]) for i, row in enumerate(rows[:fitting], 1)}
+        for column in rows[0]
+    ]
+    out.table("shown", shown)
+    if len(rows) > fitting:
+        out.say(f"{fitting} of {len(rows)} rows fit this terminal; --json shows them all")
+
+
+def _short(value: Any) -> str:
+    text = "" if value is None else str(value)
+    return text if len(text) <= 24 else text[:23] + "…"
 
 
 def show_customer(lake: Lake, customer_id: str, out: Output) -> None:

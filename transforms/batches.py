@@ -20,6 +20,9 @@ class RecordBatchCoder(beam.coders.Coder):
         with pa.ipc.open_stream(encoded) as reader:
             return reader.read_next_batch()
 
+    def estimate_size(self, value: pa.RecordBatch) -> int:
+        return int(value.nbytes)  # without it Beam encodes batches only to weigh them
+
     def is_deterministic(self) -> bool:
         return True
 

@@ -41,7 +41,7 @@ def gather(uri: str, currency: str) -> dict[str, Any]:
     valued = people.filter(pl.col("revenue_currency") == currency)
     buyers = people.filter(pl.col("orders_count") > 0)
     satisfied = people.drop_nulls("average_satisfaction_score")
-    band = (pl.col("average_satisfaction_score").round().clip(1, 5)).cast(pl.Int64).alias("score")
+    band = ((pl.col("average_satisfaction_score") + 0.5).floor().clip(1, 5)).cast(pl.Int64).alias("score")
     return {
         "totals": _totals(people, valued, buyers),
         "segments": _segments(valued).to_arrow(),

@@ -42,7 +42,8 @@ class ReportFacts:
     """Aggregates only, nothing personal. A table that is None or empty leaves its part of the report out.
 
     Attributes:
-      as_of: the day of reference of customer_360. currency: of every amount; others are left out of sums.
+      as_of: the day of reference of customer_360. currency: of every amount; others are left out of sums, except
+        in products and categories, which carry no currency (`other_currencies` says that there are others).
       totals: sums over customer_360 by column name, and `customers`, `buyers`.
       runs: the run table. layers: rows and version of each table now. rejects: rows by rule. quality: bronze rows by
         band of quality score (`operations.BANDS`). profiles, drift: of the latest run of each table.
@@ -55,6 +56,7 @@ class ReportFacts:
     lake: str = ""
     as_of: datetime | None = None
     currency: str = ""
+    other_currencies: bool = False
     totals: Mapping[str, float] = field(default_factory=dict)
     runs: pa.Table | None = None
     layers: pa.Table | None = None

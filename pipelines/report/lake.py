@@ -20,7 +20,7 @@ _ORDER = {"bronze": 0, "silver": 1, "gold": 2}
 
 
 def counts(facts: ReportFacts) -> str:
-    """What became of the rows of each table in each layer, and the rejects by rule."""
+    """What became of the rows of each table in each layer."""
     layers = sorted(facts.rows("layers"), key=lambda row: _ORDER.get(row["layer"], 9))
     runs: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: dict.fromkeys(COUNTED, 0))
     for row in facts.rows("runs"):
@@ -41,17 +41,18 @@ def counts(facts: ReportFacts) -> str:
         if not wrong
         else f"{words.of(wrong, 'line')} of this table do not add up: rows were lost or made up."
     )
-    return paragraph(says + " Sums over all runs.") + table(head, lines, numbers=(2, 3, 4, 5, 6)) + _rejects(facts)
+    return paragraph(says + " Sums over all runs.") + table(head, lines, numbers=(2, 3, 4, 5, 6))
 
 
 def _check(even: bool) -> str:
     return tag("yes" if even else "no", even)
 
 
-def _rejects(facts: ReportFacts) -> str:
+def _rejects(facts: ReportFacts) -> tuple[str, str]:
+    """The plot, and the whole list folded."""
     rows = facts.rows("rejects")
     if not rows:
-        return ""
+        return "", ""
     docs = {rule.name: rule.doc for contract in CONTRACTS.values() for rule in contract.rules}
     top = rows[:10]
     labels = [f"{words.short(row['rule'], 28)}" for row in top]
@@ -62,7 +63,7 @@ def _rejects(facts: ReportFacts) -> str:
     says = f"{words.of(total, 'row')} refused; the rule {top[0]['rule']} refused most ({most})."
     says += f" {words.of(replayed, 'row')} came through a replay since." if replayed else ""
     draw = plots.bars(labels, [row["rows"] for row in top], texts, plots.SECOND)
-    drawn = plots.svg("rejects", "Bars: rejected rows by rule", draw, height=0.7 + 0.3 * len(top))
+    drawn = plots.svg("rejects", "Bars: rejected rows by rule", draw, height=0.7 + 0.3 * max(len(top), 4))
     lines = [
         [
             words.title(row["table"]),
@@ -75,11 +76,16 @@ def _rejects(facts: ReportFacts) -> str:
         for row in rows
     ]
     listed = table(("table", "found in", "rule", "what holds", "status", "rows"), lines, numbers=(5,))
-    return grid(figure("Rejected rows by rule", drawn, says)) + details("All rules by table", listed)
+    return figure("Rejected rows by rule", drawn, says), details("All rejects by table and rule", listed)
 
 
 def quality(facts: ReportFacts) -> str:
-    """Quality scores of bronze rows, as bands by table."""
+    """Quality scores of rows as they came, and what was refused."""
+    scores, (refused, listed) = _scores(facts), _rejects(facts)
+    return grid(scores, refused) + listed if scores or refused else ""
+
+
+def _scores(facts: ReportFacts) -> str:
     found: dict[str, list[int]] = {}
     for row in facts.rows("quality"):
         found.setdefault(row["table"], [0] * len(BANDS))[row["band"]] += row["rows"]
@@ -89,15 +95,18 @@ def quality(facts: ReportFacts) -> str:
     texts = [[f"{100 * part:.0f}" if part >= 0.005 else ("<1" if part else "") for part in row] for row in shares]
     names = [words.short(_plain(name), 24) for name in found]
     labels = [f"{low:g}–{high:g}" if low else f"<{high:g}" for low, high in pairwise(BANDS)] + ["1"]
-    rows, perfect = sum(map(sum, found.values())), sum(parts[-1] for parts in found.values())
-    worst = max(found, key=lambda name: 1 - found[name][-1] / sum(found[name]))
+    rows, good = sum(map(sum, found.values())), sum(sum(parts[-3:]) for parts in found.values())
+    means = {
+        name: sum(low * part for low, part in zip(BANDS, row, strict=True))
+        for name, row in zip(found, shares, strict=True)
+    }
     says = (
-        f"{words.share(perfect, rows)} of all rows score 1 (complete, valid, consistent); most is missing in"
-        f" {_plain(worst).lower()}. Shares of rows in %."
+        f"1 is complete, valid and consistent. {words.share(good, rows)} of all rows score {BANDS[-3]:g} or more;"
+        f" {_plain(min(means, key=lambda name: means[name])).lower()} score lowest. Shares of rows in %."
     )
     draw = plots.heat(names, labels, shares, texts)
     drawn = plots.svg("quality", "Heat map: rows by quality score and table", draw, height=0.8 + 0.3 * len(names))
-    return grid(figure("Quality score of rows as they came", drawn, says))
+    return figure("Quality score of rows as they came", drawn, says)
 
 
 def _plain(name: str) -> str:
@@ -174,12 +183,13 @@ def _drift(facts: ReportFacts) -> str:
 
 def lineage(facts: ReportFacts) -> str:
     """Which table version came of which inputs."""
-    rows = facts.rows("runs")
-    if not rows:
+    runs = facts.rows("runs")
+    if not runs:
         return ""
+    rows = list({(row["command"], row["table"]): row for row in runs}.values())
     lines = [
         [
-            f"{row['started_at']:%Y-%m-%d %H:%M:%S}",
+            f"<time>{row['started_at']:%Y-%m-%d %H:%M:%S}</time>",
             escape(row["command"]),
             words.title(row["table"]),
             _inputs(row["inputs"] or []),
@@ -188,8 +198,9 @@ def lineage(facts: ReportFacts) -> str:
         ]
         for row in rows
     ]
-    head = ("started (UTC)", "command", "table", "read", "version made", "rows")
-    says = f"{words.of(len({(row['command'], row['started_at']) for row in rows}), 'run')} made these table versions."
+    head = ("started (UTC)", "command", "table", "made from", "version made", "rows")
+    ran = len({(row["command"], row["started_at"]) for row in runs})
+    says = f"{words.of(ran, 'run')} up to now; here is the latest of each table."
     return paragraph(says) + table(head, lines, numbers=(4, 5))
 
 

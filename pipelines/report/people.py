@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from pipelines.report import plots, words
 from pipelines.report.facts import ReportFacts
 from pipelines.report.page import cards, figure, paragraph
@@ -71,7 +73,18 @@ def value(facts: ReportFacts) -> str:
     points = [(x[i], y[i], text) for i, text in zip(marks, shares, strict=True)]
     draw = plots.curve(x, y, points, ("share of customers, best first", "share of net revenue"))
     drawn = plots.svg("lorenz", "Curve: share of revenue over share of customers", draw, height=3.9)
-    return grid(figure("Concentration of revenue", drawn, says))
+    return grid(figure("Concentration of revenue", drawn, says), _tenths(x, y))
+
+
+def _tenths(x: list[float], y: list[float]) -> str:
+    """Ten equal groups of customers by revenue."""
+    at = [min(range(len(x)), key=lambda i, edge=edge: abs(x[i] - edge / 10)) for edge in range(11)]  # type: ignore[misc]
+    parts = [y[high] - y[low] for low, high in pairwise(at)]
+    names = [f"{group}." for group in range(1, 11)]
+    says = f"Ten groups of equally many customers, best first: the lower half brings {words.share(sum(parts[5:]))}."
+    draw = plots.bars(names, parts, [words.share(part) for part in parts])
+    drawn = plots.svg("tenths", "Bars: share of revenue by tenth of customers", draw, height=3.9)
+    return figure("Net revenue by tenth of customers", drawn, says)
 
 
 def contact(facts: ReportFacts) -> str:
@@ -125,7 +138,7 @@ def _satisfaction(facts: ReportFacts) -> list[str]:
     if not rows:
         return []
     counts = [rows.get(score, 0) for score in range(1, 6)]
-    says = f"{words.share(counts[0] + counts[1], sum(counts))} of the customers who gave a score average 2 or less."
+    says = f"{words.share(counts[0] + counts[1], sum(counts))} of the customers who gave scores average below 2.5."
     draw = plots.columns([str(score) for score in range(1, 6)], [("customers", counts, plots.ACCENT)], "customers")
     drawn = plots.svg("satisfaction", "Bars: customers by mean satisfaction score", draw, height=2.5)
     return [figure("Customers by mean satisfaction, 1 to 5", drawn, says)]

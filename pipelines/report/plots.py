@@ -69,11 +69,13 @@ def _inline(text: str, name: str, describe: str) -> str:
 
 
 def compact(value: float, _: int = 0) -> str:
-    """1500 -> "1.5k", for axes."""
-    for limit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= limit:
-            return f"{value / limit:.4g}{letter}"
-    return f"{value:.4g}"
+    """1500 -> "1.5k", for axes and the ends of bars: three digits."""
+    for limit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1, "")):
+        scaled = abs(value) / limit
+        if scaled >= 1:
+            text = f"{value / limit:.{0 if scaled >= 100 else 1 if scaled >= 10 else 2}f}"
+            return (text.rstrip("0").rstrip(".") if "." in text else text) + letter
+    return f"{value:.2g}"
 
 
 def columns(
@@ -114,7 +116,7 @@ def bars(labels: Sequence[str], values: Sequence[float], texts: Sequence[str], c
         axes.barh(places, values, color=colour, height=0.68)
         axes.set_yticks(places, labels)
         axes.tick_params(axis="y", labelcolor=INK)
-        axes.invert_yaxis()
+        axes.set_ylim(max(len(labels), 4) - 0.5, -0.5)  # a lone bar stays slim
         axes.set_xticks([])
         axes.spines["bottom"].set_visible(False)
         top = max([*values, 0]) or 1
@@ -135,7 +137,7 @@ def heat(
         for y, row in enumerate(values):
             for x, value in enumerate(row):
                 cell = matplotlib.patches.Rectangle((x + 0.04, y + 0.04), 0.92, 0.92, color=ACCENT, linewidth=0)
-                cell.set_alpha(round(0.05 + 0.85 * value / top, 3))
+                cell.set_alpha(round(0.05 + (0.6 if texts else 0.9) * value / top, 3))
                 axes.add_patch(cell)
                 if texts:
                     axes.text(x + 0.5, y + 0.5, texts[y][x], ha="center", va="center", fontsize=9.5)

@@ -22,8 +22,10 @@ def glance(facts: ReportFacts) -> str:
     if t.get("customers"):
         buyers = f"{words.count(t['buyers'])} have ordered"
         shown.append(("Customers", words.count(t["customers"]), buyers))
-        shown.append(("Net revenue", words.money(t["net_revenue"], currency), "of known customers"))
-        shown.append(("Returned", words.share(t["returned_amount"], t["gross_revenue"]), "of gross revenue"))
+        shown.append(("Net revenue", words.money(t["net_revenue"], currency), "known customers"))
+        shown.append(
+            ("Returned", words.share(t["returned_amount"], t["gross_revenue"]), "of gross revenue of known customers")
+        )
         average = t["net_revenue"] / t["buyers"] if t["buyers"] else None
         shown.append(("Per buyer", words.money(average, currency), "net revenue, mean"))
         shown.append(("Buy again", words.share(t["repeat_buyers"], t["buyers"]), "of buyers order twice or more"))
@@ -57,12 +59,12 @@ def _partial(months: list[dict[str, Any]], facts: ReportFacts) -> list[int]:
 
 
 def _labels(months: list[dict[str, Any]]) -> list[str]:
-    """J F M … with the year below each January and the first month; full months need more room than a phone has."""
+    """Short names with the year below the first month and each January, and not more names than there is room for."""
     step = -(-len(months) // 13)
     names = []
     for index, row in enumerate(months):
         month: date = row["month"]
-        year = f"\n{month.year}" if index == 0 or month.month == 1 else ""
+        year = f"\n’{month:%y}" if index == 0 or month.month == 1 else ""
         names.append(f"{month:%b}{year}" if index % step == 0 or year else "")
     return names
 
@@ -140,12 +142,12 @@ def _best(facts: ReportFacts, name: str, heading: str) -> str:
     if not rows:
         return ""
     first = rows[0]
-    says = (
-        f"{first['name']} leads: {words.of(first['units'], 'unit')} for {words.money(first['amount'], facts.currency)}."
-    )
+    currency = "" if facts.other_currencies else facts.currency
+    says = f"{first['name']} leads: {words.of(first['units'], 'unit')} for {words.money(first['amount'], currency)}."
+    says += " Amounts of several currencies are added as they are." if facts.other_currencies else ""
     labels = [words.short(row["name"], 26) for row in rows]
     amounts = [float(row["amount"]) for row in rows]
     draw = plots.bars(labels, amounts, [plots.compact(amount) for amount in amounts])
-    unit = f", {facts.currency}" if facts.currency else ""
+    unit = f", {currency}" if currency else ""
     drawn = plots.svg(name, f"Bars: {heading.lower()} by amount sold", draw, height=3.8)
     return figure(f"{heading} by amount sold{unit}", drawn, says)

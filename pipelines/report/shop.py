@@ -29,13 +29,14 @@ def frames(uri: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
 
 
 def gather(lake: Lake) -> tuple[str, dict[str, Any]]:
-    """(the currency of most completed transactions, the tables monthly, hours, products, categories)."""
+    """(the currency of most orders, facts: other_currencies, monthly, hours, products, categories)."""
     months, hours = _orders(lake.silver(CONTRACTS["CUSTOMER_TRANSACTIONS"]))
     currencies = months.group_by("currency").agg(pl.col("orders").sum()).sort("orders", "currency", descending=True)
     currency = currencies["currency"][0] if currencies.height else ""
     monthly = months.filter(pl.col("currency") == currency).sort("month").drop("currency")
     lines = _lines(lake.silver(CONTRACTS["CUSTOMER_TRANSACTION_ITEMS"]))
     return currency, {
+        "other_currencies": currencies.height > 1,
         "monthly": monthly.to_arrow(),
         "hours": hours.sort("weekday", "hour").to_arrow(),
         "products": _best(lines, ["PRODUCT_ID"]).to_arrow(),

@@ -30,7 +30,7 @@ main>section+section{border-top:1px solid var(--line)}
 .cards dd{margin:0;font-size:1.22rem;font-weight:650;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
 .cards dd small{display:block;font-size:.78rem;font-weight:400;color:var(--muted)}
 dl.cards{padding:0}
-.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr));gap:.9rem;margin:.9rem 0}
+.plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,400px),1fr));gap:.9rem;margin:.9rem 0}
 figure{margin:0;padding:.9rem 1rem .8rem;min-width:0;display:flex;flex-direction:column}
 figure svg{width:100%;height:auto;display:block;margin:.2rem 0 .4rem}
 figcaption{margin-top:auto}
@@ -38,7 +38,8 @@ figcaption{margin-top:auto}
 table{border-collapse:collapse;width:100%;font-size:.88rem;font-variant-numeric:tabular-nums}
 th,td{padding:.32rem .6rem;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}
 th{font-weight:600;color:var(--muted);white-space:nowrap;font-size:.82rem}
-.n{text-align:right;white-space:nowrap}
+.n{text-align:right}
+.n,time,td code{white-space:nowrap}
 tbody tr:hover{background:var(--wash)}
 details{border:1px solid var(--line);border-radius:8px;padding:.35rem .8rem;margin:.45rem 0;background:var(--card)}
 summary{cursor:pointer}
@@ -48,7 +49,7 @@ code{font:.86em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;overflow-wr
 footer{margin-top:2.5rem;color:var(--muted);font-size:.85rem;border-top:1px solid var(--line);padding-top:.8rem}
 @media (min-width:1100px){.body{display:grid;grid-template-columns:170px minmax(0,1fr);gap:2.2rem}
 nav{position:sticky;top:1.2rem;align-self:start}nav ol{flex-direction:column;gap:.4rem}}
-@media (max-width:560px){th,td{padding:.28rem .4rem}.cards{grid-template-columns:repeat(2,1fr)}}
+@media (max-width:560px){th,td{padding:.28rem .4rem;white-space:nowrap}.cards{grid-template-columns:repeat(2,1fr)}}
 @media print{:root{--paper:#fff;--card:#fff;--ink:#111;--muted:#444;--line:#bbb;--accent:#1f6f8b;--second:#b8502f;
 --third:#6f8d2b;--wash:#fff}body{font-size:10.5pt}nav{display:none}.body{display:block}.page{max-width:none;padding:0}
 figure,.cards>div,tr{break-inside:avoid}h2,h3{break-after:avoid}.wide{overflow:visible}

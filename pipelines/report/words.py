@@ -25,7 +25,7 @@ def money(value: Number | None, currency: str) -> str:
     """8348208.56 -> "8,348,209 GBP"; below a hundred with cents."""
     if value is None:
         return "–"
-    text = f"{value:,.2f}" if abs(value) < 100 else f"{value:,.0f}"
+    text = f"{value:,.2f}" if abs(float(value)) < 100 else f"{value:,.0f}"
     return f"{text}\u00a0{currency}".rstrip("\u00a0")
 
 

@@ -19,7 +19,7 @@ from transforms.io.delta_commit import CommitResult, TableWrite, Transactions, c
 from transforms.io.delta_files import DataFile
 from transforms.io.delta_maintain import MaintainResult, maintain
 from transforms.io.delta_modes import Append, Mode, Overwrite, Upsert
-from transforms.io.delta_read import BATCH_ROWS, NotAppendOnly, Scan, ScanFile, plan_scan, read_file, read_table
+from transforms.io.delta_read import BATCH_ROWS, NotAppendOnly, Scan, ScanFile, head, plan_scan, read_file, read_table
 from transforms.io.delta_rows import append_rows, overwrite_rows, upsert_rows, write_rows
 from transforms.io.delta_sink import TARGET_BYTES, TableSink
 from transforms.io.delta_table import arrow_schema, committed, create_table, evolve_schema, open_table, table_version
@@ -40,6 +40,7 @@ __all__ = [
     "committed",
     "create_table",
     "evolve_schema",
+    "head",
     "maintain",
     "open_table",
     "overwrite_rows",

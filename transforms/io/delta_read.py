@@ -172,6 +172,17 @@ def read_table(
     return pa.Table.from_batches(batches, scan.schema)
 
 
+def head(uri: str, rows: int, version: int | datetime | None = None) -> pa.Table:
+    """Some rows of a table, at most `rows`; reads no more files than it takes."""
+    scan, found = plan_scan(uri, None, (), version), []
+    for file in scan.files:
+        for batch in read_file(scan, file, rows):
+            found.append(batch)
+            if sum(b.num_rows for b in found) >= rows:
+                return pa.Table.from_batches(found).slice(0, rows)
+    return pa.Table.from_batches(found, schema=scan.schema)
+
+
 def _chosen(schema: pa.Schema, columns: Sequence[str] | None, uri: str) -> pa.Schema:
     if columns is None:
         return schema
