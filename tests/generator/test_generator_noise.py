@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from transforms.contracts import CONTRACTS
 from transforms.contracts.schema import DATE, TIMESTAMP
 from transforms.errors import UserError
+from transforms.generator.arrival import arrive
 from transforms.generator.faults import KINDS, UNKNOWN, plant_in_cells, plant_in_lines
 from transforms.generator.jsonl import to_json_lines
-from transforms.generator.messy import arrive
 from transforms.generator.noise import CLEAN, EXACT, LATE, OLDER, event_micros, plant_rows
 from transforms.generator.randomness import stream
 from transforms.generator.shard import Shard

@@ -14,7 +14,7 @@ from transforms.contracts import CONTRACTS
 from transforms.errors import UserError
 from transforms.generator.campaigns import draw_campaigns, write_campaigns
 from transforms.generator.catalogue import Catalogue, read_catalogue
-from transforms.generator.categories import CATEGORIES
+from transforms.generator.categories import CATEGORIES, FEES
 from transforms.generator.frames import DAY, HOUR, MINUTE, SECOND, YEAR
 from transforms.generator.orders import Orders
 from transforms.generator.persons import draw_persons
@@ -147,7 +147,7 @@ def _orders(frame: pl.DataFrame, lines: pl.DataFrame, population: Population, ca
     products = pl.DataFrame({
         "PRODUCT_ID": catalogue.products["PRODUCT_ID"], "product": np.arange(catalogue.products.height),
     })  # fmt: skip
-    named = lines.select("TRANSACTION_ID", "PRODUCT_ID").join(
+    named = lines.filter(pl.col("CATEGORY") != FEES).select("TRANSACTION_ID", "PRODUCT_ID").join(
         numbers, on="TRANSACTION_ID", maintain_order="left"
     ).join(products, on="PRODUCT_ID", maintain_order="left")  # fmt: skip
     return Orders(orders, named.select("order", "product").sort("order", maintain_order=True))

@@ -11,7 +11,7 @@ import pyarrow as pa
 from transforms.contracts import CONTRACTS
 from transforms.errors import UserError
 from transforms.generator.around import build_around_real_orders
-from transforms.generator.messy import Format, arrive, located
+from transforms.generator.arrival import Format, arrive, located
 from transforms.generator.parts import PartWriter
 from transforms.generator.retail import customer_countries, map_online_retail
 from transforms.generator.retailer import build_shard

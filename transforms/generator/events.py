@@ -119,19 +119,13 @@ def _write_events(
     visit, kind, product = steps["visit"], steps["kind"].to_numpy(), steps["product"].to_numpy()
     of_visit = session[visit]
     visitor = of_visit["visitor"].to_numpy()
-    goods = catalogue.products.with_columns(
-        name=pl.col("PRODUCT_NAME").fill_null(pl.col("PRODUCT_ID")).str.strip_chars()
-    )
-    page = goods.select("PRODUCT_ID", "name", "CATEGORY")[np.maximum(product, 0)]
+    page = _pages(catalogue, kind, product)
     home = pl.Series(product < 0)
     known = np.where(visitor < 0, 0, visitor)
     device = np.where(visitor < 0, rng.integers(0, 3, session.height)[visit], population.habit("device", known))
     browser = np.where(device == 0, visitor % 4, visitor % 2)
     cities = population.records["city"].gather(known.astype(np.uint32)).set(pl.Series(visitor < 0), None)
     search, view = pl.Series(kind == _SEARCH), pl.Series(kind == _VIEW)
-    words = page["name"].str.to_lowercase().str.split(" ").list.slice(0, 2).list.join(" ")
-    slug = "/p/" + page["PRODUCT_ID"].str.replace_all(" ", "-")
-    slug = pl.select(pl.lit("/search")).to_series().new_from_index(0, size).zip_with(search, slug).set(home, "/")
     depth = pl.Series((rng.beta(2, 2, size) * 100).astype(np.int64)).set(
         pl.Series(~np.isin(kind, (_SCROLL, _VIEW))), None
     )
@@ -141,11 +135,11 @@ def _write_events(
         "SESSION_ID": of_visit["SESSION_ID"],
         "EVENT_TYPE": gather(EVENT_TYPES, kind),
         "EVENT_DATE": steps["at"],
-        "PAGE_URL": _SITE + slug,
-        "PAGE_TITLE": page["name"].str.slice(0, 100).set(search, "Search").set(home, "Home"),
+        "PAGE_URL": page["url"],
+        "PAGE_TITLE": page["title"],
         "PRODUCT_ID": page["PRODUCT_ID"].set(home | search, None),
         "CATEGORY_VIEWED": page["CATEGORY"].set(home | search, None),
-        "SEARCH_QUERY": words.str.slice(0, 100).set(~search, None),
+        "SEARCH_QUERY": page["words"].set(~search, None),
         "TIME_ON_PAGE": steps["gap"].set(~view, None),
         "SCROLL_DEPTH": depth,
         "DEVICE_TYPE": gather(DEVICES, device),
@@ -157,6 +151,22 @@ def _write_events(
         "REFERRER_URL": gather(_REFERRERS, of_visit["source"].to_numpy()).set(steps["offset"] > 0, None),
     })  # fmt: skip
     return finish("CUSTOMER_BEHAVIORAL_EVENTS", frame)
+
+
+def _pages(catalogue: Catalogue, kind: np.ndarray, product: np.ndarray) -> pl.DataFrame:
+    """The page behind each event: PRODUCT_ID, CATEGORY, url, title, words (what one would search to find it)."""
+    name = pl.col("PRODUCT_NAME").fill_null(pl.col("PRODUCT_ID")).str.strip_chars()
+    pages = catalogue.products.select(
+        "PRODUCT_ID", "CATEGORY",
+        url=pl.lit(_SITE + "/p/") + pl.col("PRODUCT_ID").str.replace_all(" ", "-"),
+        title=name.str.slice(0, 100),
+        words=name.str.to_lowercase().str.split(" ").list.slice(0, 2).list.join(" ").str.slice(0, 100),
+    )[np.maximum(product, 0)]  # fmt: skip
+    search, home = pl.lit(pl.Series(kind == _SEARCH)), pl.lit(pl.Series(product < 0))
+    return pages.with_columns(
+        url=pl.when(home).then(pl.lit(_SITE + "/")).when(search).then(pl.lit(_SITE + "/search")).otherwise("url"),
+        title=pl.when(home).then(pl.lit("Home")).when(search).then(pl.lit("Search")).otherwise("title"),
+    )
 
 
 def _write_sessions(population: Population, orders: Orders, campaigns: pl.DataFrame, session: pl.DataFrame) -> pa.Table:

@@ -45,26 +45,12 @@ def _change(rng: np.random.Generator, frame: pl.DataFrame) -> pl.DataFrame:
     wanted = rng.random((size, len(CHANGES))) < np.array([share for _, share in CHANGES])
     wanted[~wanted.any(axis=1), 5] = True
     wanted &= extra[:, None]
-    countries, number = frame["country"].to_numpy(), frame["number"].to_numpy()
-    homes = draw_homes(rng, countries)
-    typo_first = pl.Series(rng.random(size) < 0.4)
-    surname = draw_surname(rng, frame["culture"].to_numpy())
-    versions: dict[str, dict[str, pl.Series]] = {
-        "nickname": {"given": mess.shorten(frame["given"])},
-        "surname": {"surname": surname},
-        "typo": {},
-        "moved": {name: homes[name] for name in ("address", "city", "state", "zip")},
-        "birth_swapped": {"birth": mess.swap_day_and_month(frame["birth"])},
-        "email": {"mail": draw_mail(rng, mess.shorten(frame["given"]), frame["surname"], number)},
-        "phone": {"phone": draw_phone(rng, countries)},
-    }
+    versions = _versions(rng, frame)
     order = [name for name, _ in CHANGES]
     said = pl.DataFrame({"change": [""] * size})
     for name in versions:
-        if name == "typo":  # a typo is made in what the record would have said
-            given, last = mess.mistype(rng, frame["given"]), mess.mistype(rng, frame["surname"])
-            versions[name] = {"given": given.zip_with(typo_first, frame["given"]),
-                              "surname": last.zip_with(~typo_first, frame["surname"])}  # fmt: skip
+        if name == "typo":
+            versions[name] = _mistyped(rng, frame)
         chosen = pl.Series(wanted[:, order.index(name)])
         new = [values.alias(column).zip_with(chosen, frame[column]) for column, values in versions[name].items()]
         differs = pl.select(pl.any_horizontal(*[v.ne_missing(frame[v.name]) for v in new])).to_series()
@@ -73,6 +59,31 @@ def _change(rng: np.random.Generator, frame: pl.DataFrame) -> pl.DataFrame:
         said = said.with_columns(change=label)
     change = pl.when(pl.Series(extra)).then(said["change"].str.strip_chars("+")).otherwise(pl.lit("first"))
     return frame.with_columns(change=change).with_columns(change=pl.col("change").replace("", "copy"))
+
+
+def _versions(rng: np.random.Generator, frame: pl.DataFrame) -> dict[str, dict[str, pl.Series]]:
+    """What each change would make of the columns it touches, in the order the changes are made."""
+    countries, number = frame["country"].to_numpy(), frame["number"].to_numpy()
+    homes = draw_homes(rng, countries)
+    return {
+        "nickname": {"given": mess.shorten(frame["given"])},
+        "surname": {"surname": draw_surname(rng, frame["culture"].to_numpy())},
+        "typo": {},  # made in what the record says by then
+        "moved": {name: homes[name] for name in ("address", "city", "state", "zip")},
+        "birth_swapped": {"birth": mess.swap_day_and_month(frame["birth"])},
+        "email": {"mail": draw_mail(rng, mess.shorten(frame["given"]), frame["surname"], number)},
+        "phone": {"phone": draw_phone(rng, countries)},
+    }
+
+
+def _mistyped(rng: np.random.Generator, frame: pl.DataFrame) -> dict[str, pl.Series]:
+    """A typing error in the given name or in the surname."""
+    in_given = pl.Series(rng.random(frame.height) < 0.4)
+    given, surname = mess.mistype(rng, frame["given"]), mess.mistype(rng, frame["surname"])
+    return {
+        "given": given.zip_with(in_given, frame["given"]),
+        "surname": surname.zip_with(~in_given, frame["surname"]),
+    }
 
 
 def write_customers(rng: np.random.Generator, records: pl.DataFrame, end_us: int) -> pa.Table:

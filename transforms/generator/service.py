@@ -84,35 +84,55 @@ def write_tickets(tickets: pl.DataFrame, population: Population, shard: int) -> 
     ))  # fmt: skip
 
 
+def _draw_contacts(
+    rng: np.random.Generator, tickets: pl.DataFrame, population: Population, loose_per_year: float
+) -> pl.DataFrame:
+    """One row a contact: ticket (row or -1), record, at, angry, last (of its ticket), category."""
+    counts = np.minimum(rng.geometric(0.75, tickets.height), 5)
+    ticket = np.repeat(np.arange(tickets.height), counts)
+    of_ticket, number = tickets[ticket], within(counts)
+    answered = of_ticket["answered"].to_numpy()
+    ends = of_ticket["resolved"].fill_null(of_ticket["answered"]).to_numpy()
+    about = pl.DataFrame({
+        "ticket": ticket,
+        "record": of_ticket["record"],
+        "at": answered + ((ends - answered) * number / np.maximum(counts[ticket], 1)).astype(np.int64),
+        "angry": of_ticket["angry"],
+        "last": number + 1 == counts[ticket],
+        "category": of_ticket["category"],
+    })  # fmt: skip
+    who, when = draw_moments(rng, population.habit("active_from"), population.habit("left"),
+                             np.full(population.persons.height, loose_per_year), population.habit("hours"))  # fmt: skip
+    loose = pl.DataFrame({
+        "ticket": np.full(len(who), -1),
+        "record": population.record_at(rng, who, when),
+        "at": when,
+        "angry": np.zeros(len(who), bool),
+        "last": np.ones(len(who), bool),
+        "category": choose(rng, len(who), (1, 1, 1, 3)),
+    })  # fmt: skip
+    return pl.concat([about, loose], how="vertical_relaxed").sort("at", maintain_order=True)
+
+
 def write_interactions(
     rng: np.random.Generator, tickets: pl.DataFrame, population: Population, loose_per_year: float, shard: int,
     end_us: int,
 ) -> pa.Table:  # fmt: skip
     """The CUSTOMER_SERVICE_INTERACTIONS table in order of time: contacts about tickets, and some without one."""
-    counts = np.minimum(rng.geometric(0.75, tickets.height), 5)
-    ticket = np.repeat(np.arange(tickets.height), counts)
-    of_ticket, number = tickets[ticket], within(counts)
-    ends = of_ticket["resolved"].fill_null(of_ticket["answered"]).to_numpy()
-    answered = of_ticket["answered"].to_numpy()
-    at = answered + ((ends - answered) * number / np.maximum(counts[ticket], 1)).astype(np.int64)
-    who, when = draw_moments(rng, population.habit("active_from"), population.habit("left"),
-                             np.full(population.persons.height, loose_per_year), population.habit("hours"))  # fmt: skip
-    none, size = np.full(len(who), -1), len(ticket) + len(who)
-    ticket = np.concatenate([ticket, none])
-    at = np.concatenate([at, when])
-    record = np.concatenate([of_ticket["record"].to_numpy(), population.record_at(rng, who, when)])
+    contacts = _draw_contacts(rng, tickets, population, loose_per_year)
+    contacts = contacts.with_columns(at=pl.col("at") // MINUTE * MINUTE).filter(pl.col("at") < end_us)
+    size, ticket = contacts.height, contacts["ticket"].to_numpy()
+    angry, last, category = (contacts[name].to_numpy() for name in ("angry", "last", "category"))
     medium = choose(rng, size, (5, 3, 3, 1, 0.5))
-    angry = np.concatenate([of_ticket["angry"].to_numpy(), none > 0])
     mood = np.clip(0.35 - 0.6 * angry + rng.normal(0, 0.3, size), -1, 1)
-    last = np.concatenate([number + 1 == counts[ticket[: len(number)]], none < 0])
-    category = np.concatenate([of_ticket["category"].to_numpy(), choose(rng, len(who), (1, 1, 1, 3))])
     outcome = np.where(last, choose(rng, size, (6, 3, 1, 0, 0.3)), choose(rng, size, (0, 4, 0, 2, 1)))
     codes = identifiers("H", shard, tickets.height) if tickets.height else pl.Series(["-"])
     frame = pl.DataFrame({
-        "CUSTOMER_ID": population.customer_ids(record),
+        "INTERACTION_ID": identifiers("I", shard, size),
+        "CUSTOMER_ID": population.customer_ids(contacts["record"].to_numpy()),
         "TICKET_ID": codes.gather(np.maximum(ticket, 0).astype(np.uint32)).set(pl.Series(ticket < 0), None),
         "INTERACTION_TYPE": gather(_MEDIA, medium),
-        "INTERACTION_DATE": at // MINUTE * MINUTE,
+        "INTERACTION_DATE": contacts["at"],
         "INTERACTION_CHANNEL": gather(("ONLINE", "CALL_CENTRE", "STORE"), np.array([0, 1, 0, 0, 2])[medium]),
         "AGENT_ID": "AG" + pl.Series(rng.integers(1, _AGENTS + 1, size)).cast(pl.String).str.zfill(3),
         "INTERACTION_SUBJECT": gather(_SUBJECTS, category),
@@ -126,9 +146,7 @@ def write_interactions(
                                                       choose(rng, size, (5, 4, 1, 0)))),
         "CATEGORY": gather(CATEGORIES, category),
         "SUBCATEGORY": gather(_TOPICS, category),
-        "FOLLOW_UP_REQUIRED": ~pl.Series(last),
+        "FOLLOW_UP_REQUIRED": ~contacts["last"],
         "ESCALATION_LEVEL": np.where(outcome == 3, 1 + (rng.random(size) < 0.2), 0).astype(np.int64),
     })  # fmt: skip
-    frame = frame.filter(pl.col("INTERACTION_DATE") < end_us).sort("INTERACTION_DATE", maintain_order=True)
-    return finish("CUSTOMER_SERVICE_INTERACTIONS",
-                  frame.with_columns(INTERACTION_ID=identifiers("I", shard, frame.height)))  # fmt: skip
+    return finish("CUSTOMER_SERVICE_INTERACTIONS", frame)

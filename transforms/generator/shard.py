@@ -63,7 +63,6 @@ def build_around(
     rates: Rates,
 ) -> Shard:
     """The tables other than campaigns, transactions and items; rows are in order of time where they have one."""
-    order_rows, touch_rows = touched.causes["order"].to_numpy(), touched.causes["touch"].to_numpy()
 
     def rng(part: str) -> np.random.Generator:
         return stream(seed, part, shard)
@@ -78,7 +77,7 @@ def build_around(
         "CUSTOMER_SESSION_DATA": behaviour.sessions,
         "CUSTOMER_BEHAVIORAL_EVENTS": behaviour.events,
         "CUSTOMER_ENGAGEMENT_EVENTS": write_engagement(
-            population, touched.touches, campaigns, touch_rows, shard, end_us),
+            population, touched.touches, campaigns, touched.causes["touch"].to_numpy(), shard, end_us),
         "CUSTOMER_PREFERENCE_DATA": write_preferences(
             rng("preferences"), population, catalogue, rates.preferences_per_record, shard, end_us),
         "CUSTOMER_SERVICE_TICKETS": write_tickets(tickets, population, shard),
@@ -90,8 +89,15 @@ def build_around(
             rng("sentiment"), population, orders, rates.sentiment_per_year, shard, end_us),
     }  # fmt: skip
     truth = truth_of_people(population, catalogue.categories)
+    truth["causes"] = _causes(population, campaigns, orders, touched, shard)
+    truth["visitors"] = typed("visitors", behaviour.visitors)
+    return Shard(tables, truth)
+
+
+def _causes(population: Population, campaigns: pl.DataFrame, orders: Orders, touched: Touched, shard: int) -> pa.Table:
+    order_rows, touch_rows = touched.causes["order"].to_numpy(), touched.causes["touch"].to_numpy()
     bought, touch = orders.frame[order_rows], touched.touches[touch_rows]
-    truth["causes"] = typed("causes", pl.DataFrame({
+    return typed("causes", pl.DataFrame({
         "transaction_id": bought["TRANSACTION_ID"],
         "customer_id": population.customer_ids(bought["record"].to_numpy()),
         "campaign_id": campaigns["CAMPAIGN_ID"].gather(touch["campaign"]),
@@ -99,5 +105,3 @@ def build_around(
         "touched_at": touch["clicked"].cast(pl.Datetime("us", "UTC")),
         "lift": touched.causes["lift"],
     }))  # fmt: skip
-    truth["visitors"] = typed("visitors", behaviour.visitors)
-    return Shard(tables, truth)
