@@ -86,6 +86,7 @@ def test_what_the_fast_path_lets_through_is_standard(clean, function):
 @pytest.mark.parametrize("function", [standard_text, standard_code, standard_name, standard_city])
 @given(value=st.text())
 @example(value="\u200b a \u200b b\x00 ")
+@example(value=",\x1f")
 @example(value="ŉ")
 @example(value="J\u030c AB")
 def test_text_standards_are_idempotent_for_any_text(function, value):

@@ -43,6 +43,7 @@ STREET_WORDS = {
 _UNIT_WORDS = {"apt": "Apartment", "ste": "Suite", "bldg": "Building", "fl": "Floor", "flr": "Floor"}
 _AFTER_STREETS = "n s e w ne nw se sw north south east west flat unit apartment suite building floor"
 _FOLLOWERS = frozenset(_AFTER_STREETS.split())
+_COMMA, _DIGIT, _ORDINAL = re.compile(r"[\s,]*,[\s,]*"), re.compile(r"\d"), re.compile(r"\d+(st|nd|rd|th)[.,]?")
 _GB_LIKE = frozenset({"GBR", "GGY", "JEY", "IMN"})
 _GB_POSTCODE = re.compile(r"([A-Z]{1,2}[0-9][A-Z0-9]?)([0-9][A-Z]{2})")
 _CA_POSTCODE = re.compile(r"([A-Z][0-9][A-Z])([0-9][A-Z][0-9])")
@@ -51,7 +52,8 @@ _US_POSTCODE = re.compile(r"([0-9]{5})(?:([0-9]{4}))?")
 
 def standard_address(value: str) -> str:
     """An address line with single spaces, street types in full, no stray commas; "12 HIGH ST," is "12 High Street"."""
-    value = re.sub(r"[\s,]*,[\s,]*", ", ", standard_text(value)).strip(" ,;")
+    value = standard_text(value)
+    value = (_COMMA.sub(", ", value) if "," in value else value).strip(" ,;")
     words = value.split(" ")
     if is_one_case(value):
         words = ["-".join(map(_recased, word.split("-"))) for word in words]
@@ -60,8 +62,8 @@ def standard_address(value: str) -> str:
 
 def _recased(word: str) -> str:
     """Capitalised; a house number's letter is large (221B), an ordinal's are small (5th)."""
-    if re.search(r"\d", word):
-        return word.lower() if re.fullmatch(r"\d+(st|nd|rd|th)[.,]?", word.lower()) else word.upper()
+    if _DIGIT.search(word):
+        return word.lower() if _ORDINAL.fullmatch(word.lower()) else word.upper()
     return capitalised(word)
 
 

@@ -34,7 +34,7 @@ def standard_name(value: str) -> str:
 
 def standard_city(value: str) -> str:
     """A place's name, by the same rule: "STOKE-ON-TRENT" is "Stoke-on-Trent". A trailing comma goes."""
-    return _recased(standard_text(value.rstrip(" ,;")), _PLACE_PARTICLES, first_may_be_small=False)
+    return _recased(standard_text(value).rstrip(" ,;"), _PLACE_PARTICLES, first_may_be_small=False)
 
 
 def capitalised(word: str) -> str:

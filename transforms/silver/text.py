@@ -17,7 +17,9 @@ def standard_text(value: str) -> str:
     """NFC, trimmed, runs of white space as one space, invisible characters removed; "" when nothing is left."""
     if not value.isascii():
         value = unicodedata.normalize("NFC", value)
-    return " ".join(_INVISIBLE.sub("", value).split())
+    if not value.isprintable():
+        value = _INVISIBLE.sub("", value)
+    return " ".join(value.split())
 
 
 def standard_code(value: str) -> str:
