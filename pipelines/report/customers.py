@@ -44,7 +44,7 @@ def gather(uri: str, currency: str) -> dict[str, Any]:
     band = ((pl.col("average_satisfaction_score") + 0.5).floor().clip(1, 5)).cast(pl.Int64).alias("score")
     return {
         "totals": _totals(people, valued, buyers),
-        "segments": _segments(valued).to_arrow(),
+        "segments": _segments(people, currency).to_arrow(),
         "grid": buyers.group_by("recency_score", "frequency_score")
         .agg(pl.len().cast(pl.Int64).alias("customers"))
         .drop_nulls()
@@ -75,9 +75,11 @@ def _totals(people: pl.DataFrame, valued: pl.DataFrame, buyers: pl.DataFrame) ->
     }
 
 
-def _segments(valued: pl.DataFrame) -> pl.DataFrame:
-    rows = valued.drop_nulls("rfm_segment").group_by(pl.col("rfm_segment").alias("segment"))
-    sums = rows.agg(pl.len().cast(pl.Int64).alias("customers"), pl.col("net_revenue").sum())
+def _segments(people: pl.DataFrame, currency: str) -> pl.DataFrame:
+    """All buyers by segment; revenue of those who pay in `currency`."""
+    earned = pl.col("net_revenue").filter(pl.col("revenue_currency") == currency).sum()
+    rows = people.drop_nulls("rfm_segment").group_by(pl.col("rfm_segment").alias("segment"))
+    sums = rows.agg(pl.len().cast(pl.Int64).alias("customers"), earned)
     return sums.sort("net_revenue", "segment", descending=[True, False])
 
 

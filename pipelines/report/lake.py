@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from decimal import Decimal
 from html import escape
 from itertools import groupby, pairwise
 from typing import Any
@@ -150,7 +151,10 @@ def _shows_values(name: str, row: dict[str, Any]) -> bool:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return words.number(value) if isinstance(value, int | float) else escape(str(value)[:19].replace("T", " "))
+    text = str(value)
+    if text.lstrip("-").replace(".", "", 1).isdigit():
+        return words.number(Decimal(text))
+    return escape(text[:19].replace("T", " "))
 
 
 def _top(row: dict[str, Any]) -> str:

@@ -1,0 +1,97 @@
+"""Facts of a made-up shop, one of everything, for the tests of the report."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pyarrow as pa
+
+from pipelines.report import ReportFacts
+from pipelines.report.operations import BANDS
+
+AT = datetime(2010, 12, 9, 20, tzinfo=UTC)
+
+
+def _rows(names: str, *rows: tuple) -> pa.Table:
+    return pa.Table.from_pylist([dict(zip(names.split(), row, strict=True)) for row in rows])
+
+
+def _profile(column: str, personal: bool, low: str, high: str) -> tuple:
+    return ("CUSTOMERS", column, personal, 100, 10, 90, low, high, None)
+
+
+def facts(**changes: object) -> ReportFacts:
+    """Facts with every table filled; `changes` replace some."""
+    counted = ("orders", "sessions", "converted_sessions", "events", "page_views", "cart_adds", "tickets")
+    counted += ("open_tickets", "interactions", "escalations")
+    totals = {f"{name}_count": 40 for name in counted} | {
+        "messages_sent_count": 90,
+        "messages_delivered_count": 80,
+        "messages_opened_count": 30,
+        "messages_clicked_count": 9,
+        "gross_revenue": 1000.0,
+        "returned_amount": 125.0,
+        "net_revenue": 875.0,
+        "customers": 1234,
+        "buyers": 500,
+        "repeat_buyers": 250,
+        "other_currency_customers": 0,
+        "unsubscribed": 3,
+        "average_satisfaction_score": 3.5,
+        "average_resolution_minutes": 90.0,
+    }
+    runs = _rows(
+        "command table started_at inputs output_version read accepted rejected duplicates conflicts",
+        ("bronze", "CUSTOMERS", AT, ["/home/somebody/in/customers/a.jsonl@0123456789abcdef"], 1, 105, 100, 5, 0, 0),
+        ("silver", "CUSTOMERS", AT, ["bronze/customer360/customers@1"], 1, 100, 97, 1, 2, 1),
+        ("gold", "customer_360", AT, [f"silver/x@{n}" for n in range(5)], 2, 97, 97, 0, 0, 0),
+    )
+    given: dict[str, object] = {
+        "lake": "lake",
+        "as_of": AT,
+        "currency": "GBP",
+        "totals": totals,
+        "runs": runs,
+        "layers": _rows(
+            "layer table rows version",
+            ("gold", "customer_360", 97, 2),
+            ("bronze", "CUSTOMERS", 100, 1),
+            ("silver", "CUSTOMERS", 97, 1),
+        ),
+        "rejects": _rows(
+            "table stage rule status rows",
+            ("CUSTOMERS", "bronze", "not_json", "open", 5),
+            ("CUSTOMER_TRANSACTION_ITEMS", "silver", "negative_quantity_sold", "replayed", 1),
+        ),
+        "quality": _rows("table band rows", ("CUSTOMERS", len(BANDS) - 1, 60), ("CUSTOMERS", 1, 40)),
+        "profiles": _rows(
+            "table_name column_name is_personal rows_count nulls_count distinct_count min max top_values",
+            _profile("CUSTOMER_ID", False, "key-low", "key-high"),
+            _profile("FIRST_NAME", True, "Aaron", "Zoe"),
+            _profile("LOYALTY_POINTS", False, "3", "4711"),
+        ),
+        "drift": _rows(
+            "table_name column_name verdict reason",
+            ("CUSTOMERS", "GENDER", "major", "values moved"),
+            ("CUSTOMERS", "CITY", "stable", ""),
+        ),
+        "monthly": _rows(
+            "month orders returns gross returned",
+            (date(2010, 11, 1), 30, 2, Decimal("600.00"), Decimal("100.00")),
+            (date(2010, 12, 1), 10, 1, Decimal("400.00"), Decimal("25.00")),
+        ),
+        "hours": _rows("weekday hour orders", (1, 9, 12), (7, 23, 28)),
+        "products": _rows("name units amount", ("Candle", 70, Decimal("70.00")), ("Cup", 3, Decimal("9.50"))),
+        "categories": _rows("name units amount", ("Home", 73, Decimal("79.50"))),
+        "segments": _rows(
+            "segment customers net_revenue",
+            ("champions", 100, Decimal("700.00")),
+            ("hibernating", 400, Decimal("175.00")),
+        ),
+        "grid": _rows("recency_score frequency_score customers", (5, 5, 100), (1, 1, 400)),
+        "channels": _rows("channel orders", ("ECOMMERCE", 30), ("POS", 10)),
+        "concentration": _rows("share_customers share_revenue", *((n / 100, (n / 100) ** 0.5) for n in range(101))),
+        "satisfaction": _rows("score customers", (2, 1), (4, 3)),
+    }
+    return ReportFacts(**(given | changes))  # type: ignore[arg-type]
