@@ -6,6 +6,8 @@ from datetime import timedelta
 
 import polars as pl
 
+from transforms.generator.categories import FEES
+
 GAP = timedelta(minutes=30)
 
 
@@ -47,9 +49,13 @@ def test_a_converting_session_ends_at_an_order_of_its_customer_and_fills_the_car
     pairs = sessions.join(orders, on=["CUSTOMER_ID", "SESSION_END"], how="left", nulls_equal=True)
     assert pairs["TRANSACTION_ID"].null_count() == 0
     carts = world.tables["CUSTOMER_BEHAVIORAL_EVENTS"].filter(pl.col("EVENT_TYPE") == "CART_ADD")
-    goods = world.tables["CUSTOMER_TRANSACTION_ITEMS"].select("TRANSACTION_ID", "PRODUCT_ID").unique()
-    bought = pairs.unique("SESSION_ID").join(carts, on="SESSION_ID").join(goods, on=["TRANSACTION_ID", "PRODUCT_ID"])
-    assert bought["SESSION_ID"].n_unique() > 0.95 * sessions.height
+    items = world.tables["CUSTOMER_TRANSACTION_ITEMS"].filter(pl.col("CATEGORY") != FEES)
+    goods = items.select("TRANSACTION_ID", "PRODUCT_ID").unique()
+    # Guests cannot be told apart, and some customers ordered twice in a minute, once only postage.
+    known = pairs.filter(pl.col("CUSTOMER_ID").is_not_null())
+    some = known.filter(pl.col("TRANSACTION_ID").is_in(goods["TRANSACTION_ID"].unique().implode()))
+    bought = known.join(carts, on="SESSION_ID").join(goods, on=["TRANSACTION_ID", "PRODUCT_ID"])
+    assert bought["SESSION_ID"].n_unique() > max(0.995 * some["SESSION_ID"].n_unique(), 1_000)
     assert 0.2 < sessions.height / world.tables["CUSTOMER_SESSION_DATA"].height < 0.6
 
 
