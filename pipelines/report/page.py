@@ -7,6 +7,8 @@ from html import escape
 
 from pipelines.report.style import CSS
 
+NBSP = "\u00a0"  # a narrow card may break before the unit
+
 
 def page(title: str, lead: str, sections: Sequence[tuple[str, str, str]]) -> str:
     """One whole HTML document of (id, title, body) sections that asks the network for nothing."""
@@ -33,7 +35,7 @@ def page(title: str, lead: str, sections: Sequence[tuple[str, str, str]]) -> str
 def cards(facts: Iterable[tuple[str, str, str]]) -> str:
     """Key figures: (what, value, remark)."""
     items = "".join(
-        f"<div><dt>{escape(what)}</dt><dd>{escape(value)}<small>{escape(remark)}</small></dd></div>"
+        f"<div><dt>{escape(what)}</dt><dd>{escape(value).replace(NBSP, ' ')}<small>{escape(remark)}</small></dd></div>"
         for what, value, remark in facts
     )
     return f'<dl class="cards">{items}</dl>'

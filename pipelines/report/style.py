@@ -23,7 +23,7 @@ nav a{text-decoration:none}
 nav a:hover{text-decoration:underline}
 main>section{padding:1.7rem 0 .4rem;scroll-margin-top:.5rem}
 main>section+section{border-top:1px solid var(--line)}
-.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(148px,1fr));gap:.7rem;margin:.9rem 0}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(165px,1fr));gap:.7rem;margin:.9rem 0}
 .cards>div,figure{background:var(--card);border:1px solid var(--line);border-radius:10px}
 .cards>div{padding:.7rem .85rem}
 .cards dt{color:var(--muted);font-size:.82rem}
@@ -49,9 +49,11 @@ code{font:.86em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;overflow-wr
 footer{margin-top:2.5rem;color:var(--muted);font-size:.85rem;border-top:1px solid var(--line);padding-top:.8rem}
 @media (min-width:1100px){.body{display:grid;grid-template-columns:170px minmax(0,1fr);gap:2.2rem}
 nav{position:sticky;top:1.2rem;align-self:start}nav ol{flex-direction:column;gap:.4rem}}
-@media (max-width:560px){th,td{padding:.28rem .4rem;white-space:nowrap}.cards{grid-template-columns:repeat(2,1fr)}}
+@media (max-width:560px){th,td{padding:.28rem .4rem;white-space:nowrap}.cards{grid-template-columns:repeat(2,1fr)}
+.cards dd{font-size:1.05rem}}
 @media print{:root{--paper:#fff;--card:#fff;--ink:#111;--muted:#444;--line:#bbb;--accent:#1f6f8b;--second:#b8502f;
---third:#6f8d2b;--wash:#fff}body{font-size:10.5pt}nav{display:none}.body{display:block}.page{max-width:none;padding:0}
+--third:#6f8d2b;--wash:#fff}body{font-size:10.5pt}
+.cards dd{font-size:1rem}nav{display:none}.body{display:block}.page{max-width:none;padding:0}
 figure,.cards>div,tr{break-inside:avoid}h2,h3{break-after:avoid}.wide{overflow:visible}
 .plots{grid-template-columns:1fr 1fr}table{font-size:8.5pt}}
 """.strip()

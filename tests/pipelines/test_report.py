@@ -104,9 +104,9 @@ def test_it_says_what_the_facts_say(page):
     for said in (
         "as of <b>9 December 2010</b>",
         "1,234 customers",
-        "875\u00a0GBP",
-        "12.5\u00a0%",  # 125 of 1,000 returned
-        "50.0\u00a0%",  # 250 of 500 buy again
+        "<dd>875 GBP<small>",
+        "<dd>12.5 %<small>",  # 125 of 1,000 returned
+        "<dd>50.0 %<small>",  # 250 of 500 buy again
         "November 2010 sold most, 600\u00a0GBP",
         "The last month ends on 9 December 2010.",
         "40\u00a0orders of 25.00\u00a0GBP on average",
