@@ -129,14 +129,16 @@ def record_blocks(
 
 def skip_line(buffer: bytes, chunks: Iterator[bytes]) -> tuple[bytes, int, int, bytes]:
     """(first bytes, length, length with its line end, what follows) of the line that starts the buffer."""
-    head, passed, last = buffer[:RAW_LIMIT], 0, b""
+    head, passed, last = b"", 0, b""
     while True:
         end = buffer.find(b"\n")
+        piece = buffer if end < 0 else buffer[:end]
+        head += piece[: RAW_LIMIT - len(head)]
+        passed += len(piece)
+        last = piece[-1:] or last
         if end >= 0:
-            last = buffer[end - 1 : end] if end else last
-            return head, passed + end - (last == b"\r"), passed + end + 1, buffer[end + 1 :]
-        passed += len(buffer)
-        last = buffer[-1:] or last
+            size = passed - (last == b"\r")
+            return head[:size], size, passed + 1, buffer[end + 1 :]
         buffer = next(chunks, b"")
         if not buffer:
             return head, passed, passed, b""
@@ -165,8 +167,8 @@ class Lines:
         at_feed = stops < len(data)
         ends = stops - (at_feed & (stops > starts) & (view[np.maximum(stops - 1, 0)] == 13)) if len(stops) else stops
         keep = ends > starts
-        blank = [i for i in np.flatnonzero(keep & (view[np.minimum(starts, len(view) - 1)] <= 32)).tolist()
-                 if not data[starts[i] : ends[i]].strip()] if len(view) else []  # fmt: skip
+        spaced = np.flatnonzero(keep & (view[starts] <= 32)) if len(data) else starts
+        blank = [i for i in spaced.tolist() if _is_blank(data[starts[i] : ends[i]])]
         keep[blank] = False
         return cls(data, starts[keep], ends[keep], clean=not blank)
 
@@ -233,6 +235,10 @@ class Lines:
         buffers = [None, pa.py_buffer(edges), pa.py_buffer(self.data)]
         pieces = pa.BinaryArray.from_buffers(pa.binary(), 2 * len(self), buffers)
         return pieces.take(pa.array(np.arange(0, 2 * len(self), 2)))
+
+
+def _is_blank(line: bytes) -> bool:
+    return len(line) <= MAX_RECORD_BYTES and not line.strip()
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import csv
 import glob
 import hashlib
+import io
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, BinaryIO, cast
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import numpy as np
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.errors import UserError
 from transforms.io.delimited import read_csv, read_header
 from transforms.io.jsonl import read_json_lines
-from transforms.io.parquet import read_parquet, row_groups
+from transforms.io.parquet import open_parquet, read_parquet, row_groups
 from transforms.io.source import Format, Naming, Parsed, SourceFile, Split
 
-__all__ = ["Parsed", "SourceFile", "Split", "discover", "header", "read_split", "split"]
+__all__ = ["Parsed", "SourceFile", "Split", "discover", "header", "header_line", "read_split", "split"]
 
 SPLIT_BYTES = 32 << 20
 _FORMATS: Mapping[str, Format] = {
@@ -37,8 +40,8 @@ _FORMATS: Mapping[str, Format] = {
 def discover(location: str, format: str | None = None) -> list[SourceFile]:
     """The files of a file name, a folder (with its subfolders) or a glob, by path.
 
-    The fingerprint of a local file is a hash of its content; of a blob, of its size and time of change, which Azure
-    sets anew with every write. Files whose names begin with "." or "_" are passed over.
+    The fingerprint of a local file is a hash of its content; of a blob, of its entity tag, which Azure sets anew with
+    every write. Files and folders whose names begin with "." or "_" are passed over, unless named as they are.
 
     Raises:
       UserError: nothing is there, or a file's format cannot be told by its name and is not given.
@@ -54,22 +57,27 @@ def discover(location: str, format: str | None = None) -> list[SourceFile]:
 
 
 def _local(location: str) -> list[tuple[str, int, str]]:
-    if os.path.isdir(location):
-        paths = [os.path.join(folder, name) for folder, _, names in os.walk(location) for name in names]
+    if os.path.isfile(location):
+        shown = [location]
+    elif os.path.isdir(location):
+        paths = (os.path.join(folder, name) for folder, _, names in os.walk(location) for name in names)
+        shown = [path for path in paths if os.path.isfile(path) and not _hidden(os.path.relpath(path, location))]
     else:
-        paths = [location] if os.path.exists(location) else glob.glob(location)
-        if not paths:
+        shown = [
+            path
+            for path in glob.glob(location, recursive=True)
+            if os.path.isfile(path) and not _hidden(os.path.basename(path))
+        ]
+        if not shown and not glob.has_magic(location):
             raise UserError("there is no such file or folder", where=location, remedy="check the path")
-    shown = [p for p in paths if os.path.isfile(p) and not _hidden(os.path.relpath(p, location), p)]
     try:
         return [(path, os.path.getsize(path), _content_hash(path)) for path in shown]
     except PermissionError as error:
         raise UserError("no permission to read", where=str(error.filename), remedy="ask for read access") from None
 
 
-def _hidden(relative: str, path: str) -> bool:
-    parts = relative.split(os.sep) if relative != "." else [os.path.basename(path)]
-    return any(part.startswith((".", "_")) for part in parts if part not in (".", ".."))
+def _hidden(relative: str) -> bool:
+    return any(part.startswith((".", "_")) for part in re.split(r"[/\\]", relative))
 
 
 def _content_hash(path: str) -> str:
@@ -78,24 +86,32 @@ def _content_hash(path: str) -> str:
 
 
 def _blobs(location: str) -> list[tuple[str, int, str]]:
-    pattern = location if any(c in location for c in "*?[") else location.rstrip("/") + "**"
-    try:
-        matched = FileSystems.match([pattern])[0].metadata_list
+    folder = location.rstrip("/")
+    globbed = glob.has_magic(location)
+    try:  # Beam lists by prefix, so that a folder's sisters ("in" and "in2") come too
+        matched = FileSystems.match([location if globbed else folder + "**"])[0].metadata_list
+        inside = [m for m in matched if globbed or m.path == folder or m.path.startswith(folder + "/")]
+        shown = [
+            m
+            for m in inside
+            if not m.path.endswith("/") and (m.path == location or not _hidden(_below(m.path, folder)))
+        ]
+        return [(m.path, m.size_in_bytes, _tag_hash(m.path, m.size_in_bytes)) for m in shown]
     except Exception as error:  # each cloud client has errors of its own
         raise UserError(
             f"cannot list ({type(error).__name__})",
             where=location,
             remedy="check the address and AZURE_STORAGE_CONNECTION_STRING",
         ) from error
-    return [
-        (
-            m.path,
-            m.size_in_bytes,
-            hashlib.blake2b(f"{m.size_in_bytes}/{m.last_updated_in_seconds}".encode(), digest_size=16).hexdigest(),
-        )
-        for m in matched
-        if not m.path.endswith("/") and not m.path.rsplit("/", 1)[-1].startswith((".", "_"))
-    ]
+
+
+def _below(path: str, folder: str) -> str:
+    """The part of a blob's name that says whether it is hidden: below the folder, or the last part for a glob."""
+    return path[len(folder) + 1 :] if path.startswith(folder + "/") else path.rsplit("/", 1)[-1]
+
+
+def _tag_hash(path: str, size: int) -> str:
+    return hashlib.blake2b(f"{size}/{FileSystems.checksum(path)}".encode(), digest_size=16).hexdigest()
 
 
 def _source_file(path: str, size: int, mark: str, format: str | None) -> SourceFile:
@@ -115,8 +131,12 @@ def split(file: SourceFile, target_bytes: int = SPLIT_BYTES) -> list[Split]:
     """Parts that can be read in parallel: byte ranges of plain JSON lines, row groups of Parquet, else the whole."""
     if file.format == "parquet":
         with _open(file) as source:
-            groups = row_groups(source)
-        return [Split(file, i, i + 1) for i in range(groups)] or [Split(file, 0, 1)]
+            sizes = row_groups(source, file.compression)
+        edges = [0]
+        for group, size in enumerate(np.cumsum(sizes).tolist(), start=1):
+            if size >= len(edges) * target_bytes or group == len(sizes):
+                edges.append(group)
+        return [Split(file, a, b) for a, b in pairwise(edges)] or [Split(file, 0, 1)]
     if file.format == "csv" or file.compression == "gzip":
         return [Split(file, 0, file.size)]
     return [Split(file, at, min(at + target_bytes, file.size)) for at in range(0, file.size, target_bytes)] or [
@@ -125,16 +145,23 @@ def split(file: SourceFile, target_bytes: int = SPLIT_BYTES) -> list[Split]:
 
 
 def header(file: SourceFile) -> Any:
-    """Column names of a CSV file (list of str), schema of a Parquet file, None for JSON lines."""
+    """Column names of a CSV file (list of str), schema of a Parquet file, None for JSON lines or what is no Parquet."""
     if file.format == "jsonl":
         return None
     with _open(file) as source:
         if file.format == "csv":
             return read_header(source, file.compression)[0]
-        try:
-            return pq.read_schema(source)
-        except (pa.ArrowInvalid, OSError):
-            return None
+        parquet = open_parquet(source, file.compression)
+        return parquet.schema_arrow if parquet else None
+
+
+def header_line(file: SourceFile, renames: Mapping[str, str]) -> str:
+    """The header line that a CSV file would have with its columns renamed, in its own delimiter."""
+    with _open(file) as source:
+        names, delimiter, _ = read_header(source, file.compression)
+    line = io.StringIO()
+    csv.writer(line, delimiter=delimiter.decode(), lineterminator="").writerow([renames.get(n, n) for n in names])
+    return line.getvalue()
 
 
 def read_split(
@@ -189,5 +216,8 @@ def _sliced(parsed: Iterator[Parsed], batch_rows: int) -> Iterator[Parsed]:
 def _open(file: SourceFile) -> BinaryIO:
     """The file's stored bytes; readers uncompress by themselves, since they must survive a cut stream."""
     if "://" not in file.path:
-        return open(file.path, "rb")
+        try:
+            return open(file.path, "rb")
+        except (FileNotFoundError, PermissionError) as error:
+            raise UserError(f"cannot be read any more ({error.strerror})", where=file.path) from None
     return cast(BinaryIO, FileSystems.open(file.path, compression_type=CompressionTypes.UNCOMPRESSED))

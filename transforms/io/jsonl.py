@@ -142,7 +142,7 @@ def parse_block(block: Block, keys: JsonKeys) -> Parsed:
     if keys.add(_unknown_keys(lines, rows)):
         rows = _parse(lines.text(), len(lines), keys.schema)
         assert rows is not None
-    columns, double = keys.columns(rows)
+    columns, double = keys.columns(_with_nested_text(lines, rows))
     if double.any():
         fault = ("duplicate_column", "two keys of the record name the same column")
         lines = _without(lines, dict.fromkeys(np.flatnonzero(double).tolist(), fault), block.offset, rejects)
@@ -239,7 +239,7 @@ def _parse(text: bytes, records: int, schema: dict[str, type[pl.String]]) -> pl.
 
 
 def _unknown_keys(lines: Lines, rows: pl.DataFrame) -> list[str]:
-    """Keys with a value that no column of `rows` holds.
+    """Keys that no column of `rows` holds, at least those that have a value.
 
     The parser passes unknown keys over, so quotes before a colon are counted: a known key with a value accounts for
     one. No record can have fewer, save for a space before the colon; those that have more are read by themselves.
@@ -259,9 +259,8 @@ def _unknown_keys(lines: Lines, rows: pl.DataFrame) -> list[str]:
     look[lines.holding(spaced)] = True
     known, found = set(rows.columns), set[str]()
     for i in np.flatnonzero(look).tolist():
-        record = _object(lines[i])
         if len(found) <= MAX_NEW_KEYS:
-            found.update(key for key in record.keys() - known if record[key] is not None)
+            found.update(_object(lines[i]).keys() - known)
     return sorted(found)
 
 
@@ -271,6 +270,29 @@ def _object(line: bytes) -> dict[str, object]:
     except RecursionError:  # deeper than Python reads: its keys stay in `_raw`
         return {}
     return value
+
+
+def _with_nested_text(lines: Lines, rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with the JSON text of nested values mended: the fast parser leaves out the escapes in their strings."""
+    if b"\\" not in lines.data:
+        return rows
+    escaped = np.zeros(rows.height, bool)
+    escaped[lines.holding(np.flatnonzero(lines.view == ord("\\")))] = True
+    for key in rows.columns:
+        nested = rows[key].str.contains(r"^[\[{]").fill_null(False).to_numpy() & escaped
+        texts = {i: text for i in np.flatnonzero(nested).tolist() if (text := _nested_text(lines[i], key)) is not None}
+        if texts:
+            rows = rows.with_columns(rows[key].scatter(list(texts), list(texts.values())))
+    return rows
+
+
+def _nested_text(line: bytes, key: str) -> str | None:
+    """The JSON text of an object's value if that is nested; of a key that occurs twice, of the first value."""
+    try:
+        value = json.loads(line, object_pairs_hook=lambda pairs: dict(reversed(pairs)))[key]
+    except (ValueError, RecursionError):  # numbers and depths that Python refuses
+        return None
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else None
 
 
 def _with_origin(columns: pl.DataFrame, lines: Lines, offset: int) -> pa.RecordBatch:

@@ -94,6 +94,8 @@ class Naming:
         if name in self._renames:
             return self._renames[name]
         clean = re.sub(r"[^0-9A-Z_]+", "_", name.strip().upper()).strip("_") or "UNNAMED"
+        if clean in self._renames.values():
+            clean += "_2"  # the column of that name was said to be another one
         return self._known.get(clean, clean)
 
     def unique(self, names: Sequence[str]) -> list[str]:
