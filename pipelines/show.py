@@ -101,7 +101,8 @@ def _portrait(row: dict[str, Any]) -> list[str]:
         f"[bold]{name}[/] · {row['city'] or '-'}, {row['country_code'] or '-'} · {row['customer_status'] or '-'}",
         f"person: {row['person_id'] or 'not resolved yet'} · loyalty: {row['loyalty_tier'] or '-'}",
         f"worth: {row['net_revenue']:,} {money} net in {row['orders_count']} orders, average "
-        f"{row['average_order_amount'] or 0:,} {money}; returned {row['returned_amount']:,} {money} in {row['returns_count']}",
+        f"{row['average_order_amount'] or 0:,} {money}",
+        f"returned: {row['returned_amount']:,} {money} in {row['returns_count']} returns",
         f"first order {day(row['first_order_at'])}, last order {day(row['last_order_at'])}, "
         f"last seen {day(row['last_seen_at'])}",
         f"RFM {row['recency_score'] or '-'}/{row['frequency_score'] or '-'}/{row['monetary_score'] or '-'}: "

@@ -5,6 +5,7 @@ import json
 import random
 from datetime import timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,7 +24,9 @@ def counts_of(result, table="CUSTOMER_TRANSACTIONS"):
 
 def test_a_row_goes_the_whole_way(shop):
     write_lines(shop.root / "c" / "1.jsonl", [customer(1)])
-    write_lines(shop.root / "t" / "1.jsonl", [transaction(1), transaction(6, TRANSACTION_TYPE="RETURN", TOTAL_AMOUNT=-4)])
+    write_lines(
+        shop.root / "t" / "1.jsonl", [transaction(1), transaction(6, TRANSACTION_TYPE="RETURN", TOTAL_AMOUNT=-4)]
+    )
     shop.bronze(customers=shop.root / "c", transactions=shop.root / "t")
     shop.silver()
     shop.gold()
@@ -92,7 +95,7 @@ def test_shuffled_and_split_input_gives_the_same_silver_and_gold(make_shop, seed
         mixed = part.copy()
         draw.shuffle(mixed)
         cuts = [0, *sorted(draw.sample(range(1, len(mixed)), 3)), len(mixed)]
-        for n, (a, b) in enumerate(zip(cuts, cuts[1:], strict=False)):
+        for n, (a, b) in enumerate(pairwise(cuts)):
             path = other.root / folder / f"{9 - n}.jsonl"
             write_lines(path, mixed[a:b])
             if n % 2:
@@ -185,7 +188,9 @@ def test_a_row_that_breaks_a_rule_is_in_bronze_and_a_reject_of_silver(shop, tabl
 
 
 def test_personal_values_never_reach_a_reason(shop):
-    write_lines(shop.root / "c" / "1.jsonl", [customer(1, DATE_OF_BIRTH="secret-date"), customer(2, CUSTOMER_SEGMENT="VIP")])
+    write_lines(
+        shop.root / "c" / "1.jsonl", [customer(1, DATE_OF_BIRTH="secret-date"), customer(2, CUSTOMER_SEGMENT="VIP")]
+    )
     shop.bronze(customers=shop.root / "c")
     shop.silver()
     assert {r["rule"] for r in shop.rejects()} == {"not_a_date", "allowed_values"}
@@ -220,7 +225,9 @@ def test_replay_takes_up_what_passes_now_and_counts_attempts(shop, monkeypatch):
 
 def test_csv_rejects_replay_with_their_header(shop):
     path = shop.root / "t.csv"
-    path.write_text("TRANSACTION_ID,TRANSACTION_DATE,TRANSACTION_TYPE,TOTAL_AMOUNT\nT1,never,PURCHASE,1\nT2,2010-01-01,PURCHASE,2\n")
+    path.write_text(
+        "TRANSACTION_ID,TRANSACTION_DATE,TRANSACTION_TYPE,TOTAL_AMOUNT\nT1,never,PURCHASE,1\nT2,2010-01-01,PURCHASE,2\n"
+    )
     assert counts_of(shop.bronze(transactions=path)) == Counts(read=2, accepted=1, rejected=1)
     (done,) = replay(shop.lake, shop.run("replay"))
     assert done.counts == Counts(read=1, rejected=1)
@@ -273,7 +280,9 @@ def test_profiles_and_their_drift_are_kept(shop):
     shop.bronze(transactions=shop.root / "t")
     shop.silver()
     shop.at += timedelta(days=1)
-    write_lines(shop.root / "t" / "2.jsonl", [transaction(1000 + i, CHANNEL="SOCIAL", STORE_ID="S1") for i in range(200)])
+    write_lines(
+        shop.root / "t" / "2.jsonl", [transaction(1000 + i, CHANNEL="SOCIAL", STORE_ID="S1") for i in range(200)]
+    )
     shop.bronze(transactions=shop.root / "t")
     shop.silver()
     drift = {row["column_name"]: row for row in read_table(shop.lake.drift).to_pylist()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -16,7 +15,7 @@ from transforms.bronze.quality import score_quality
 from transforms.contracts import Contract
 from transforms.counts import ACCEPTED, COUNTS, REJECTED, Counts
 from transforms.io.dead_letter import dead_letters
-from transforms.io.files import Parsed, Split, header, read_split
+from transforms.io.files import Parsed, Split, header_line, read_split
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class _IngestFn(beam.DoFn):
                     source=origin.source,
                     file=origin.file,
                     raw_format="csv" if split.file.format == "csv" else "jsonl",
-                    raw_header=json.dumps(list(header(split.file) or ())) if split.file.format == "csv" else None,
+                    raw_header=header_line(split.file, dict(spec.renames)) if split.file.format == "csv" else None,
                     at=origin.ingested_at,
                     run_id=origin.run_id,
                     fingerprint=split.file.fingerprint,

@@ -24,7 +24,7 @@ REJECTS = pa.schema(
         pa.field("raw", pa.binary()),  # the bytes as they came; at most the first MiB
         pa.field("raw_bytes", pa.int64(), nullable=False),  # how long the record really is
         pa.field("raw_format", pa.string(), nullable=False),  # "jsonl" or "csv"
-        pa.field("raw_header", pa.string()),  # CSV: the file's column names as a JSON array
+        pa.field("raw_header", pa.string()),  # CSV: the header line, columns as they were mapped
         pa.field("attempts", pa.int32(), nullable=False),
         pa.field("status", pa.string(), nullable=False),
         pa.field("rejected_at", pa.timestamp("us", tz="UTC"), nullable=False),

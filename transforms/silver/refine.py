@@ -123,7 +123,8 @@ def _as_oldest(stored: pa.Table) -> pa.Table:
 class SettleRows(beam.PTransform):
     """PCollection[(bucket, parts)] -> the latest row of each key, flagged, in the silver schema.
 
-    Parts tagged ROWS are cleaned bronze rows; parts tagged STORED are rows of silver whose parents are looked for again.
+    Parts tagged ROWS are cleaned bronze rows; parts tagged STORED are rows of silver whose
+    parents are looked for again.
 
     Outputs: `.accepted` batches, `.counts` (accepted, duplicates, conflicts) and `.profiles` (mergeable).
 

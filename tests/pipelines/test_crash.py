@@ -1,0 +1,131 @@
+"""Runs that die anywhere: the next run finishes the work, no row lost, none twice."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.pipelines.conftest import Shop, customer, item, transaction, write_lines
+from transforms.contracts import CONTRACTS
+from transforms.io.delta import open_table
+
+# The child stops itself just before or after the n-th commit of a layer, as a kill at that moment would.
+CHILD = """
+import os, signal, sys
+from tests.pipelines.conftest import Shop
+from pathlib import Path
+from transforms.io import delta_commit
+layer, where, number = sys.argv[2], sys.argv[3], int(sys.argv[4])
+real, seen = delta_commit._commit_once, [0]
+def commit_once(*arguments):
+    seen[0] += 1
+    if where == "before" and seen[0] == number:
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(*arguments)
+    if where == "after" and seen[0] == number:
+        os.kill(os.getpid(), signal.SIGKILL)
+delta_commit._commit_once = commit_once
+shop = Shop(Path(sys.argv[1]))
+if layer == "bronze":
+    shop.bronze(transactions=shop.root / "t", customers=shop.root / "c", items=shop.root / "i")
+else:
+    getattr(shop, layer)()
+"""
+
+
+def feed(shop: Shop) -> Shop:
+    rows = [transaction(i) for i in range(40)] + [
+        transaction(3, TOTAL_AMOUNT=1),
+        b"broken",
+        transaction(90, CHANNEL="X"),
+    ]
+    write_lines(shop.root / "t" / "1.jsonl", rows[:20])
+    write_lines(shop.root / "t" / "2.jsonl", rows[20:])
+    write_lines(shop.root / "c" / "1.jsonl", [customer(i) for i in range(3)])
+    write_lines(shop.root / "i" / "1.jsonl", [item(i) for i in range(45)])
+    return shop
+
+
+def bronze_of(shop: Shop) -> dict[str, list]:
+    places = ("_file", "_position")
+    return {
+        name: sorted((os.path.basename(row[places[0]]), row[places[1]]) for row in shop.rows("bronze", name))
+        for name in CONTRACTS
+        if open_table(shop.lake.bronze(CONTRACTS[name])) is not None
+    }
+
+
+def finish(shop: Shop) -> tuple:
+    shop.bronze(transactions=shop.root / "t", customers=shop.root / "c", items=shop.root / "i")
+    shop.silver(), shop.gold()
+    rejects = [(os.path.basename(r["file"]), r["position"], r["rule"]) for r in shop.rejects()]
+    return bronze_of(shop), shop.everything(), rejects
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    return finish(feed(Shop(tmp_path_factory.mktemp("whole"))))
+
+
+def die(shop: Shop, *arguments: str) -> None:
+    done = subprocess.run([sys.executable, "-c", CHILD, str(shop.root), *arguments], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["before", "after"])
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
+def test_bronze_killed_around_each_commit(tmp_path, expected, where, number):
+    shop = feed(Shop(tmp_path))
+    die(shop, "bronze", where, str(number))
+    assert finish(shop) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["before", "after"])
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_silver_killed_around_each_commit(tmp_path, expected, where, number):
+    shop = feed(Shop(tmp_path))
+    shop.bronze(transactions=shop.root / "t", customers=shop.root / "c", items=shop.root / "i")
+    die(shop, "silver", where, str(number))
+    assert finish(shop) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_gold_killed_around_its_commit(tmp_path, expected, where):
+    shop = feed(Shop(tmp_path))
+    shop.bronze(transactions=shop.root / "t", customers=shop.root / "c", items=shop.root / "i")
+    shop.silver()
+    die(shop, "gold", where, "1")
+    assert finish(shop) == expected
+
+
+@pytest.mark.slow
+def test_new_files_between_a_death_and_the_next_run(tmp_path, expected):
+    """What died half-way is finished, and what arrived since is read as well, once each."""
+    shop = feed(Shop(tmp_path))
+    late = shop.root / "t" / "2.jsonl"
+    kept = late.read_bytes()
+    late.unlink()
+    die(shop, "bronze", "after", "3")
+    late.write_bytes(kept)
+    bronze, _, rejects = finish(shop)
+    assert (bronze, rejects) == (expected[0], expected[2])
+
+
+@pytest.mark.slow
+def test_two_runs_over_the_same_files_at_once(tmp_path, expected):
+    shop = feed(Shop(tmp_path))
+    child = CHILD.replace('"before"', '"never"').replace('"after"', '"never"')
+    started = [
+        subprocess.Popen([sys.executable, "-c", child, str(shop.root), "bronze", "x", "1"], stderr=subprocess.DEVNULL)
+        for _ in range(2)
+    ]
+    deadline = time.monotonic() + 120
+    for process in started:
+        process.wait(timeout=max(1, deadline - time.monotonic()))
+    assert finish(shop) == expected
