@@ -3,7 +3,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.silver.flags import add_flags, count_flags
+from transforms.silver.flags import add_flags, count_flags, rows_with, without_flags
 
 names = st.sampled_from(["a", "b", "c:X", "é"])
 lists = st.lists(st.one_of(st.none(), st.lists(names, max_size=3)), max_size=8)
@@ -41,3 +41,12 @@ def test_a_table_without_flags_gets_empty_ones():
     found = add_flags(pa.table({"x": [1, 2]}), {})
     assert found["_flags"].to_pylist() == [[], []]
     assert count_flags(pa.table({"x": [1]})) == {}
+
+
+@given(lists, st.sets(names))
+def test_flags_are_taken_away_by_name_and_found_by_prefix(present, gone):
+    left = without_flags(table_of(present), gone)
+    assert [sorted(set(row or [])) for row in left["_flags"].to_pylist()] == [
+        sorted(set(row or []) - gone) for row in present
+    ]
+    assert rows_with(left, "c:").tolist() == ["c:X" in (row or []) and "c:X" not in gone for row in present]

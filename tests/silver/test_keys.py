@@ -120,7 +120,20 @@ def test_orphans_are_those_of_a_set(children, parents, campaigns):
         for child in children
     ]
     assert found["_flags"].to_pylist() == expected
-    assert found.drop_columns("_flags").equals(table)
+    assert found["_orphan"].to_pylist() == [bool(flags) for flags in expected]
+    assert found.drop_columns(["_flags", "_orphan"]).equals(table)
+
+
+def test_a_flag_is_judged_anew_when_its_parent_is_given_and_stays_otherwise():
+    table = rows_of(ENGAGEMENT, {"CUSTOMER_ID": "C1", "CAMPAIGN_ID": "M1"})
+    nobody = KeySet.union([])
+    first = flag_orphans(table, ENGAGEMENT, {"CUSTOMERS": nobody, "MARKETING_CAMPAIGNS": nobody})
+    assert first["_flags"].to_pylist() == [["orphan:CAMPAIGN_ID", "orphan:CUSTOMER_ID"]]
+    customers = KeySet.of(pa.table({"k": ["C1"]}), ["k"])
+    later = flag_orphans(first, ENGAGEMENT, {"CUSTOMERS": customers})
+    assert (later["_flags"].to_pylist(), later["_orphan"].to_pylist()) == ([["orphan:CAMPAIGN_ID"]], [True])
+    last = flag_orphans(later, ENGAGEMENT, {"MARKETING_CAMPAIGNS": KeySet.of(pa.table({"k": ["M1"]}), ["k"])})
+    assert (last["_flags"].to_pylist(), last["_orphan"].to_pylist()) == ([[]], [False])
 
 
 def test_a_parent_table_that_is_not_there_is_not_asked():

@@ -15,7 +15,7 @@ TRANSACTIONS = contract("transactions")
 @pytest.mark.parametrize("table_contract", CONTRACTS.values(), ids=lambda c: c.name)
 def test_silver_is_business_columns_flags_score_and_partition(table_contract):
     schema = silver_schema(table_contract)
-    assert schema.names == [*table_contract.names, "_flags", "_quality_score", *table_contract.partition_by]
+    assert schema.names == [*table_contract.names, "_flags", "_quality_score", "_orphan", *table_contract.partition_by]
     assert all(not schema.field(name).nullable for name in table_contract.key)
 
 
@@ -24,7 +24,7 @@ def test_evolution_adds_columns_and_widens_declared_ones():
         [("Z_NEW", pa.string()), ("A_NEW", pa.float64()), ("LOYALTY_POINTS_EARNED", pa.float64()), ("_x", pa.int8())]
     )
     schema = silver_schema(TRANSACTIONS, extra)
-    assert schema.names == [*TRANSACTIONS.names, "A_NEW", "Z_NEW", "_flags", "_quality_score", "_month"]
+    assert schema.names == [*TRANSACTIONS.names, "A_NEW", "Z_NEW", "_flags", "_quality_score", "_orphan", "_month"]
     assert schema.field("LOYALTY_POINTS_EARNED").type == pa.float64()
 
 

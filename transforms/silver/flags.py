@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -30,16 +30,22 @@ def add_flags(table: pa.Table, masks: Mapping[str, np.ndarray]) -> pa.Table:
     return table.append_column(FLAGS, lists)
 
 
-def without_flags(table: pa.Table, prefix: str) -> pa.Table:
-    """The table without the flags that begin with `prefix`; rows, order and other columns stay."""
-    (rows, names) = _present(table)
-    if not rows:
+def without_flags(table: pa.Table, flags: Collection[str]) -> pa.Table:
+    """The table without these flags; rows, order and other columns stay."""
+    rows, names = _present(table)
+    keep = [~np.isin(part.astype(str), list(flags)) for part in names]
+    if all(part.all() for part in keep):
         return table
-    keep = np.array([not name.startswith(prefix) for name in names[0]], bool)
-    if keep.all():
-        return table
-    lists = _lists(rows[0][keep], names[0][keep], table.num_rows)
+    lists = _lists(rows[0][keep[0]], names[0][keep[0]], table.num_rows)
     return table.set_column(table.column_names.index(FLAGS), FLAGS, lists)
+
+
+def rows_with(table: pa.Table, prefix: str) -> np.ndarray:
+    """A boolean for each row: whether one of its flags begins with `prefix`."""
+    found = np.zeros(table.num_rows, bool)
+    for rows, names in zip(*_present(table), strict=True):
+        found[rows[pc.starts_with(pa.array(names, pa.string()), prefix).to_numpy(zero_copy_only=False)]] = True
+    return found
 
 
 def count_flags(table: pa.Table) -> dict[str, int]:

@@ -12,13 +12,14 @@ import pyarrow.compute as pc
 
 from transforms.contracts import Contract
 from transforms.silver.distinct import as_array
-from transforms.silver.flags import add_flags, without_flags
+from transforms.silver.flags import add_flags, rows_with, without_flags
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio
 _MIX_1, _MIX_2 = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)  # MurmurHash3's fmix64, Appleby 2011
 _SHIFT = np.uint64(33)
 _NULL = np.uint64(0x6E756C6C6E756C6C)
 _LOW_BYTES = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)
+ORPHAN = "_orphan"
 _LONG = 1024  # bytes; longer text is hashed by BLAKE2b first, one by one
 
 
@@ -123,15 +124,11 @@ class KeySet:
         return self.hashes.size
 
 
-ORPHAN = "_orphan"
-
-
 def flag_orphans(table: pa.Table, contract: Contract, parents: Mapping[str, KeySet]) -> pa.Table:
     """Flags "orphan:COLUMN" on rows whose foreign key has no parent, and says in `_orphan` bool which rows have one.
 
-    Orphan flags that a row brings along are looked at anew. Order and other columns stay.
-
-    A null foreign key is no orphan: a guest's order, an anonymous visit.
+    A null foreign key is no orphan: a guest's order, an anonymous visit. Flags that a row brings along are judged anew
+    for the parents that are given, and stay for the others. Order and other columns stay.
 
     Args:
       parents: the keys of each parent table, by table name; foreign keys into other tables are not looked at.
@@ -139,11 +136,9 @@ def flag_orphans(table: pa.Table, contract: Contract, parents: Mapping[str, KeyS
     masks = {}
     for key in contract.foreign_keys:
         if key.table in parents:
-            values = as_array(table[key.column])
-            present = pc.is_valid(values).to_numpy(zero_copy_only=False)
-            hashes = key_hashes(table, [key.column])
-            masks[f"orphan:{key.column}"] = present & ~parents[key.table].contains(hashes)
-    flagged = add_flags(without_flags(table, "orphan:"), masks)
-    orphan = np.logical_or.reduce([np.zeros(table.num_rows, bool), *masks.values()])
+            present = pc.is_valid(as_array(table[key.column])).to_numpy(zero_copy_only=False)
+            known = parents[key.table].contains(key_hashes(table, [key.column]))
+            masks[f"orphan:{key.column}"] = present & ~known
+    flagged = add_flags(without_flags(table, masks), masks)
     kept = [name for name in flagged.column_names if name != ORPHAN]
-    return flagged.select(kept).append_column(ORPHAN, pa.array(orphan))
+    return flagged.select(kept).append_column(ORPHAN, pa.array(rows_with(flagged, "orphan:")))
