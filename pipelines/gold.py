@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time
 
 import apache_beam as beam
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.config import Lake, Run
 from pipelines.options import Engine, buckets_for
 from pipelines.runs import RecordRun, TableRun, table_runs
-from transforms.contracts import CONTRACTS
+from transforms.contracts import CONTRACTS, Contract
 from transforms.counts import Counts, TableCounts
 from transforms.errors import UserError
 from transforms.gold.assemble import INPUTS, SCHEMA, AssembleCustomers
@@ -36,13 +37,13 @@ class GoldPlan:
         return (*versions, f"as_of@{self.as_of.isoformat()}")
 
 
-def plan(lake: Lake, as_of: datetime | None = None) -> GoldPlan | None:
+def plan(lake: Lake, run: Run, as_of: datetime | None = None) -> GoldPlan | None:
     """The silver tables there are, or None when gold was made from just these versions and this day."""
     tables = {name: open_table(lake.silver(CONTRACTS[name])) for name in INPUTS}
     found = {name: table for name, table in tables.items() if table is not None}
     if not found:
         raise UserError("there is no silver table", where=lake.uri, remedy="run the commands bronze and silver first")
-    day = as_of or latest_event(lake, list(found))
+    day = as_of or latest_event(lake, list(found), run.started_at)
     uri = lake.gold(CUSTOMER_360)
     number = committed(uri, ["gold"]).get("gold", 0) if open_table(uri) is not None else 0
     versions = {name: table.version() for name, table in found.items()}
@@ -56,21 +57,29 @@ def _made_from(lake: Lake) -> tuple[str, ...]:
     return tuple(runs["inputs"][0].as_py()) if runs.num_rows else ()
 
 
-def latest_event(lake: Lake, names: list[str]) -> datetime:
-    """The latest event time in silver: the day of reference when none is given, so that a rerun gives the same."""
+def latest_event(lake: Lake, names: list[str], now: datetime) -> datetime:
+    """The latest event time in silver: the day of reference when none is given, so that a rerun gives the same.
+
+    Events from after `now` are clocks gone wrong; one of them must not make every customer look long gone.
+    """
     latest = []
     for name in names:
         column = CONTRACTS[name].event_time
         if column:
-            newest = pc.max(read_table(lake.silver(CONTRACTS[name]), columns=(column,))[column]).as_py()
+            newest = pc.max(_times(lake, CONTRACTS[name], column, now)).as_py()
             if newest is not None:
                 latest.append(newest if isinstance(newest, datetime) else datetime.combine(newest, time.max, UTC))
-    return max(latest, default=datetime.now(UTC))
+    return max(latest, default=now)
+
+
+def _times(lake: Lake, table: Contract, column: str, now: datetime) -> pa.ChunkedArray:
+    limit = now if table[column].type.arrow == pa.timestamp("us", tz="UTC") else now.date()
+    return read_table(lake.silver(table), columns=(column,), where=((column, "<=", limit),))[column]
 
 
 def assemble(lake: Lake, run: Run, engine: Engine = Engine(), as_of: datetime | None = None) -> TableRun | None:
     """Rebuilds customer_360, or returns None when nothing changed since."""
-    planned = plan(lake, as_of)
+    planned = plan(lake, run, as_of)
     if planned is None:
         return None
     with spill_folder(engine.in_process) as spill, engine.pipeline() as root:

@@ -44,4 +44,5 @@ def as_batch(table: pa.Table) -> pa.RecordBatch:
     """The rows of `table` as one batch; copies only when the table has several chunks."""
     if table.num_rows == 0:
         return pa.RecordBatch.from_pylist([], schema=table.schema)
-    return table.combine_chunks().to_batches()[0]
+    batches = table.to_batches()  # `combine_chunks` would copy a single chunk, too
+    return batches[0] if len(batches) == 1 else table.combine_chunks().to_batches()[0]

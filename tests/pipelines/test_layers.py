@@ -308,3 +308,14 @@ def test_positions_lead_back_to_each_row_of_bronze(shop):
     for row in shop.rows("bronze", "transactions"):
         line = data[row["_position"] :].split(b"\n", 1)[0]
         assert json.loads(line)["TRANSACTION_ID"] == row["TRANSACTION_ID"]
+
+
+def test_an_event_from_the_future_does_not_set_the_day_of_reference(shop):
+    rows = [transaction(1), transaction(2, TRANSACTION_DATE="2999-01-01T00:00:00Z")]
+    write_lines(shop.root / "t" / "1.jsonl", rows)
+    shop.bronze(transactions=shop.root / "t")
+    shop.silver(), shop.gold()
+    days = {row["customer_id"]: row["recency_days"] for row in shop.everything()["customer_360"]}
+    assert days["C1"] == 0
+    flags = {row["TRANSACTION_ID"]: row["_flags"] for row in shop.rows("silver", "transactions")}
+    assert flags["T2"] and any(flag.startswith("future") for flag in flags["T2"])

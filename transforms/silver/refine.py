@@ -163,4 +163,4 @@ class _SettleFn(beam.DoFn):
         tag = beam.pvalue.TaggedOutput
         yield tag(COUNTS, Counts(accepted=settled.num_rows, duplicates=duplicates, conflicts=conflicts))
         yield tag(PROFILES, profile(settled, spec.contract))
-        yield from settled.combine_chunks().to_batches(max_chunksize=65_536)
+        yield from settled.to_batches(max_chunksize=65_536)
