@@ -1,4 +1,4 @@
-"""The layers, held by reading the imports: kernels <- transforms on Beam <- pipelines, storage only in transforms/io."""
+"""The layers, held by reading the imports: kernels <- transforms on Beam <- pipelines; storage in transforms/io."""
 
 import ast
 from pathlib import Path

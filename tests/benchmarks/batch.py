@@ -1,7 +1,7 @@
 """Benchmarks of the batch path: `python -m tests.benchmarks.batch [--rows 2000000] [--memory-rows 10000000]`.
 
-Each figure is measured in a fresh process with its peak memory, beside plain Polars doing the same work on the same files
-in the same run; quote the ratios, machines differ. The rows are CUSTOMER_TRANSACTIONS over one year.
+Each figure is measured in a fresh process with its peak memory, beside plain Polars doing the same work on the same
+files in the same run; quote the ratios, machines differ. The rows are CUSTOMER_TRANSACTIONS over one year.
 """
 
 from __future__ import annotations
