@@ -105,6 +105,8 @@ def recognise(seen: Sequence[str], targets: Sequence[Target], explicit: Mapping[
             raise UserError(
                 f"--map wants the column {column!r}", where=f"the file has {_list(seen)}", remedy="check its name"
             )
+        if column in columns.values():
+            raise UserError(f"--map uses the column {column!r} twice", remedy="a column can be one target only")
         columns[names[asked.lower()]], how[names[asked.lower()]] = column, "given"
     for label, match in (("same name", _same_name), ("common name", _common_name)):
         for target in targets:

@@ -13,10 +13,12 @@ from itertools import pairwise
 from typing import Any, BinaryIO, cast
 
 import numpy as np
-from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystem import CompressionTypes, FileSystem
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import AzureOptions, PipelineOptions
 
 from transforms.errors import UserError
+from transforms.io import storage
 from transforms.io.delimited import read_csv, read_header
 from transforms.io.jsonl import read_json_lines
 from transforms.io.parquet import open_parquet, read_parquet, row_groups
@@ -88,15 +90,19 @@ def _content_hash(path: str) -> str:
 def _blobs(location: str) -> list[tuple[str, int, str]]:
     folder = location.rstrip("/")
     globbed = glob.has_magic(location)
+    below = "**" if folder.count("/") > 3 else "/**"  # azfs://account/container is no prefix of its blobs' names
     try:  # Beam lists by prefix, so that a folder's sisters ("in" and "in2") come too
-        matched = FileSystems.match([location if globbed else folder + "**"])[0].metadata_list
+        store = _store(location)
+        matched = store.match([location if globbed else folder + below])[0].metadata_list
         inside = [m for m in matched if globbed or m.path == folder or m.path.startswith(folder + "/")]
         shown = [
             m
             for m in inside
             if not m.path.endswith("/") and (m.path == location or not _hidden(_below(m.path, folder)))
         ]
-        return [(m.path, m.size_in_bytes, _tag_hash(m.path, m.size_in_bytes)) for m in shown]
+        return [(m.path, m.size_in_bytes, _tag_hash(store, m.path, m.size_in_bytes)) for m in shown]
+    except UserError:
+        raise
     except Exception as error:  # each cloud client has errors of its own
         raise UserError(
             f"cannot list ({type(error).__name__})",
@@ -110,8 +116,43 @@ def _below(path: str, folder: str) -> str:
     return path[len(folder) + 1 :] if path.startswith(folder + "/") else path.rsplit("/", 1)[-1]
 
 
-def _tag_hash(path: str, size: int) -> str:
-    return hashlib.blake2b(f"{size}/{FileSystems.checksum(path)}".encode(), digest_size=16).hexdigest()
+def _tag_hash(store: FileSystem, path: str, size: int) -> str:
+    return hashlib.blake2b(f"{size}/{store.checksum(path)}".encode(), digest_size=16).hexdigest()
+
+
+def _store(path: str) -> FileSystem:
+    """Beam's file system for the path; on Azure with the credentials of the `AZURE_STORAGE_*` environment.
+
+    Beam's own takes credentials from the options of a pipeline, and there may be none yet.
+    """
+    found = FileSystems.get_filesystem(path)
+    options = found._pipeline_options or PipelineOptions([])
+    if not storage.is_azure(path) or os.environ.get("AZURE_STORAGE_CONNECTION_STRING"):
+        return type(found)(options)
+    given = options.view_as(AzureOptions)
+    if given.azure_connection_string or given.blob_service_endpoint:
+        return type(found)(options)
+    return type(found)(PipelineOptions([], azure_connection_string=_connection_string(path)))
+
+
+def _connection_string(path: str) -> str:
+    """What the environment tells of the account, as Azure's client wants it.
+
+    Raises:
+      UserError: no key and no shared access signature is set.
+    """
+    options = storage.storage_options(path) or {}
+    account = options.get("azure_storage_account_name", "")
+    secrets = {"AccountKey": "azure_storage_account_key", "SharedAccessSignature": "azure_storage_sas_key"}
+    told = [f"{name}={options[key]}" for name, key in secrets.items() if key in options]
+    if not told:
+        raise UserError(
+            "reading blobs needs a key or a shared access signature",
+            where=path,
+            remedy="set AZURE_STORAGE_CONNECTION_STRING, or give --blob_service_endpoint",
+        )
+    endpoint = options.get("azure_endpoint", f"https://{account}.blob.core.windows.net")
+    return ";".join([f"AccountName={account}", f"BlobEndpoint={endpoint}", *told])
 
 
 def _source_file(path: str, size: int, mark: str, format: str | None) -> SourceFile:
@@ -220,4 +261,4 @@ def _open(file: SourceFile) -> BinaryIO:
             return open(file.path, "rb")
         except (FileNotFoundError, PermissionError) as error:
             raise UserError(f"cannot be read any more ({error.strerror})", where=file.path) from None
-    return cast(BinaryIO, FileSystems.open(file.path, compression_type=CompressionTypes.UNCOMPRESSED))
+    return cast(BinaryIO, _store(file.path).open(file.path, compression_type=CompressionTypes.UNCOMPRESSED))
