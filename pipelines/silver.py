@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
@@ -31,7 +31,7 @@ from transforms.shuffle import GroupBatches, spill_folder
 from transforms.silver.keys import ORPHAN, KeySet
 from transforms.silver.outliers import bounds, merge_summaries
 from transforms.silver.profile import Profile
-from transforms.silver.refine import KEYS, OUTLIERS, PROFILES, ROWS, STORED, CleanRows, RefineSpec, SettleRows
+from transforms.silver.refine import ENVELOPE, KEYS, OUTLIERS, PROFILES, ROWS, STORED, CleanRows, RefineSpec, SettleRows
 
 _BRONZE = "bronze"  # the Delta transaction in silver whose version is the bronze version it was made from
 
@@ -85,7 +85,9 @@ def plan(lake: Lake, run: Run, country: str = "GB") -> tuple[list[SilverPlan], i
             continue
         spec = RefineSpec(contract, _evolved(contract, bronze[name]), run.started_at, run.run_id, country)
         plans.append(SilverPlan(spec, made.get(_BRONZE), until, bronze[name].count(), moved, exists and bool(moved)))
-    return plans, unchanged
+    wanted = {key.table for table in plans for key in table.contract.foreign_keys}
+    marked = [replace(p, spec=replace(p.spec, is_parent=p.contract.name in wanted)) for p in plans]
+    return marked, unchanged
 
 
 def _evolved(contract: Contract, bronze: Any) -> pa.Schema:
@@ -137,7 +139,9 @@ def build(root: beam.Pipeline, lake: Lake, run: Run, plans: Sequence[SilverPlan]
 
 def _clean(root: beam.Pipeline, lake: Lake, table: SilverPlan) -> beam.pvalue.DoOutputsTuple:
     name = table.contract.name
-    read = ReadDelta(lake.bronze(table.contract), version=table.until, since=table.since)
+    extra = [field.name for field in table.spec.extra if field.name not in table.contract]
+    columns = (*table.contract.names, *extra, *ENVELOPE)
+    read = ReadDelta(lake.bronze(table.contract), columns, version=table.until, since=table.since)
     return root | f"ReadBronze {name}" >> read | f"Clean {name}" >> CleanRows(table.spec)
 
 

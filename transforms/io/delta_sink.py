@@ -72,21 +72,12 @@ class TableSink:
 
     def _hand_over(self) -> None:
         rows, self._pending, self._pending_bytes = pa.concat_tables(self._pending), [], 0
-        partition_by = self._write.partition_by
-        if not partition_by:
-            self._turn = (self._turn + 1) % LANES
-            self._send(self._lanes[self._turn], rows.schema, [((), rows)])
-            return
-        shares: list[list] = [[] for _ in self._lanes]
-        for key, part in split_by_partition(rows, partition_by):
-            shares[hash(key) % LANES].append((key, part))
-        for lane, share in zip(self._lanes, shares, strict=True):
-            if share:
-                self._send(lane, rows.schema, share)
+        self._turn = (self._turn + 1) % LANES  # a lane splits its rows by itself: sorting is half of the work
+        self._send(self._lanes[self._turn], rows)
 
-    def _send(self, lane: _Lane, schema: pa.Schema, parts: list) -> None:
-        layout = (self._files, schema, self._write.partition_by, self._target, self._checks)
-        lane.submit(lane.write, layout, parts)
+    def _send(self, lane: _Lane, rows: pa.Table) -> None:
+        layout = (self._files, rows.schema, self._write.partition_by, self._target, self._checks)
+        lane.submit(lane.write, layout, rows)
 
 
 class _Lane:
@@ -104,12 +95,12 @@ class _Lane:
         self._queue.append(future)
         return future
 
-    def write(self, layout: tuple, parts: list) -> None:
+    def write(self, layout: tuple, rows: pa.Table) -> None:
         files = self._tables.get(layout[1])
         if files is None:
             files = self._tables[layout[1]] = TableFiles(*layout)
-        for key, rows in parts:
-            files.add_part(key, rows)
+        for key, part in split_by_partition(rows, layout[2]):
+            files.add_part(key, part)
 
     def take(self) -> list[DataFile]:
         tables, self._tables = self._tables, {}

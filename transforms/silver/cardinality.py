@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from transforms.silver.distinct import sorted_unique
+
 EXACT_UP_TO = 2048
 _INDEX_BITS = 12
 _REGISTERS = 1 << _INDEX_BITS
@@ -28,14 +30,14 @@ class Cardinality:
     @staticmethod
     def of(hashes: np.ndarray) -> Cardinality:
         """The counter of uint64 hashes."""
-        return Cardinality._fitting(np.unique(hashes))
+        return Cardinality._fitting(sorted_unique(hashes))
 
     @staticmethod
     def merge(parts: Iterable[Cardinality]) -> Cardinality:
         """The counter of all values of all parts."""
         parts = list(parts)
         kept = [part.hashes for part in parts if part.hashes is not None]
-        hashes = np.unique(np.concatenate(kept)) if kept else np.empty(0, np.uint64)
+        hashes = sorted_unique(np.concatenate(kept)) if kept else np.empty(0, np.uint64)
         full = [part.registers for part in parts if part.registers is not None]
         if not full:
             return Cardinality._fitting(hashes)

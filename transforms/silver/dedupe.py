@@ -14,7 +14,10 @@ _INGESTED_AT = "_ingested_at"
 
 
 class Deduped(NamedTuple):
-    """`kept`: one row a key, sorted by key. `duplicates`: rows dropped, `conflicts`: those that said something else."""
+    """`kept`: one row a key, in the order they came.
+
+    `duplicates`: rows dropped, `conflicts`: those that said something else.
+    """
 
     kept: pa.Table
     duplicates: int
@@ -35,7 +38,7 @@ def latest_by_key(table: pa.Table, contract: Contract) -> Deduped:
     shared = keys.is_duplicated().to_numpy()
     again = np.flatnonzero(shared)
     if not again.size:
-        return Deduped(_sorted(table, keys, np.arange(table.num_rows)), 0, 0)
+        return Deduped(table, 0, 0)
     rows = _comparable(table.take(pa.array(again)), contract)
     latest_first = [*contract.order_by, _INGESTED_AT, *_business(table, contract)]
     latest_first += sorted(set(rows.columns) - set(latest_first) - set(contract.key))
@@ -53,12 +56,7 @@ def latest_by_key(table: pa.Table, contract: Contract) -> Deduped:
     differs = _any_differs(business, business[starts])
     best = again[order["#"].to_numpy()[heads]]
     chosen = np.concatenate([np.flatnonzero(~shared), best])
-    return Deduped(_sorted(table, keys, chosen), table.num_rows - chosen.size, int(differs.sum()))
-
-
-def _sorted(table: pa.Table, keys: pl.DataFrame, rows: np.ndarray) -> pa.Table:
-    order = keys[rows].select(pl.arg_sort_by(keys.columns)).to_series().to_numpy()
-    return table.take(pa.array(rows[order]))
+    return Deduped(table.take(pa.array(np.sort(chosen))), table.num_rows - chosen.size, int(differs.sum()))
 
 
 def _business(table: pa.Table, contract: Contract) -> list[str]:

@@ -33,6 +33,12 @@ def per_distinct_pair(
     return mapped.take(pa.array(result, mask=~present))
 
 
+def sorted_unique(values: np.ndarray) -> np.ndarray:
+    """What `np.unique` gives; sorting 64-bit hashes is several times faster than its hash table."""
+    ordered = np.sort(values)
+    return ordered[np.append(True, ordered[1:] != ordered[:-1])] if ordered.size else ordered
+
+
 def as_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     """The column as one array; nothing is copied when it is one chunk (`combine_chunks` would)."""
     if not isinstance(column, pa.ChunkedArray):

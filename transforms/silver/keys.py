@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.contracts import Contract
-from transforms.silver.distinct import as_array
+from transforms.silver.distinct import as_array, sorted_unique
 from transforms.silver.flags import add_flags, rows_with, without_flags
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio
@@ -105,13 +105,13 @@ class KeySet:
         complete = np.ones(table.num_rows, bool)
         for name in columns:
             complete &= as_array(table[name]).is_valid().to_numpy(zero_copy_only=False)
-        return KeySet(np.unique(key_hashes(table, columns)[complete]))
+        return KeySet(sorted_unique(key_hashes(table, columns)[complete]))
 
     @staticmethod
     def union(sets: Iterable[KeySet]) -> KeySet:
         """All keys of all sets."""
         parts = [part.hashes for part in sets]
-        return KeySet(np.unique(np.concatenate(parts)) if parts else np.empty(0, np.uint64))
+        return KeySet(sorted_unique(np.concatenate(parts)) if parts else np.empty(0, np.uint64))
 
     def contains(self, hashes: np.ndarray) -> np.ndarray:
         """A boolean for each hash."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
+from apache_beam.transforms.window import GlobalWindows
 
 from transforms.batches import as_batch, as_table, register_batch_coder
 from transforms.contracts import Contract
@@ -20,13 +22,15 @@ from transforms.shuffle import tables_of
 from transforms.silver.dedupe import latest_by_key
 from transforms.silver.keys import KeySet, flag_orphans
 from transforms.silver.outliers import flag_outliers, summarise_outliers
-from transforms.silver.profile import profile
+from transforms.silver.profile import Profile, profile
 from transforms.silver.schema import as_silver, silver_schema
 from transforms.silver.to_silver import to_silver
 
 KEYS, OUTLIERS, PROFILES = "keys", "outliers", "profiles"
 ROWS, STORED = "rows", "stored"
 _INGESTED = "_ingested_at"
+PLACE = ("_file", "_position")
+ENVELOPE = (_INGESTED, *PLACE, "_quality_score")  # the part of bronze's envelope that silver is made with
 _OLDEST = pa.scalar(0, pa.timestamp("us", tz="UTC"))
 
 
@@ -36,6 +40,7 @@ class RefineSpec:
 
     Attributes:
       extra: columns that evolution added, or declared ones with the wider type they have by now.
+      is_parent: other tables of the run have foreign keys into this one.
       now: the run's time; an event later than a day after it is flagged.
       country: alpha-2 code that phone numbers without a country are read in.
     """
@@ -45,6 +50,7 @@ class RefineSpec:
     now: datetime
     run_id: str
     country: str = "GB"
+    is_parent: bool = False
 
     @property
     def schema(self) -> pa.Schema:
@@ -55,6 +61,8 @@ class RefineSpec:
 @dataclass(eq=False)
 class CleanRows(beam.PTransform):
     """PCollection[bronze batches] -> standardised, checked rows and what is learned from them batch by batch.
+
+    Batches have the business columns and ENVELOPE.
 
     Outputs: `.accepted` batches (silver columns and `_ingested_at`), `.rejected` REJECTS batches, `.counts`,
     `.keys` (KeySet of the accepted keys) and `.outliers` (mergeable summaries).
@@ -77,12 +85,13 @@ class _CleanFn(beam.DoFn):
         accepted, rejected, _ = to_silver(as_table(batch), spec.contract, spec.now, spec.country)
         tag = beam.pvalue.TaggedOutput
         yield tag(COUNTS, Counts(read=batch.num_rows, rejected=rejected.num_rows))
-        yield tag(KEYS, KeySet.of(accepted, spec.contract.key))
+        if spec.is_parent:
+            yield tag(KEYS, KeySet.of(accepted, spec.contract.key))
         yield tag(OUTLIERS, summarise_outliers(accepted, spec.contract))
         if rejected.num_rows:
             yield tag(REJECTED, as_batch(silver_rejects(rejected, spec)))
-        if accepted.num_rows:
-            yield as_batch(accepted)
+        if accepted.num_rows:  # where a row came from is in bronze; it need not travel on
+            yield as_batch(accepted.drop_columns([name for name in PLACE if name in accepted.column_names]))
 
 
 def silver_rejects(rejected: pa.Table, spec: RefineSpec) -> pa.Table:
@@ -147,6 +156,17 @@ class _SettleFn(beam.DoFn):
     def __init__(self, spec: RefineSpec) -> None:
         self._spec = spec
 
+    def start_bundle(self) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="profile")
+        self._profiling: Future[Profile] | None = None
+        self._profiles: list[Profile] = []
+
+    def finish_bundle(self) -> Iterator[beam.pvalue.TaggedOutput]:
+        if self._profiling:
+            merged = Profile.merge([*self._profiles, self._profiling.result()])
+            yield beam.pvalue.TaggedOutput(PROFILES, GlobalWindows.windowed_value(merged))
+        self._pool.shutdown()
+
     def process(self, bucket: tuple[int, Iterable[Any]], bounds: Any, parents: dict[str, KeySet]) -> Iterator[Any]:
         spec = self._spec
         tables = tables_of(bucket[1])
@@ -162,5 +182,8 @@ class _SettleFn(beam.DoFn):
         settled = as_silver(flagged, spec.contract, spec.extra)
         tag = beam.pvalue.TaggedOutput
         yield tag(COUNTS, Counts(accepted=settled.num_rows, duplicates=duplicates, conflicts=conflicts))
-        yield tag(PROFILES, profile(settled, spec.contract))
+        # Profiling is a third of the work and nothing waits for it: it goes on beside the next bucket.
+        if self._profiling:
+            self._profiles.append(self._profiling.result())
+        self._profiling = self._pool.submit(profile, settled, spec.contract)
         yield from settled.to_batches(max_chunksize=65_536)
