@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import string
+from itertools import pairwise
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -68,7 +69,7 @@ def test_json_lines_read_the_same_however_they_are_split(tmp_path_factory, data,
 
     def cut(file):
         edges = sorted({0, file.size, *(c for c in cuts if c < file.size)})
-        return [Split(file, a, b) for a, b in zip(edges, edges[1:], strict=False)] or [Split(file, 0, 0)]
+        return [Split(file, a, b) for a, b in pairwise(edges)] or [Split(file, 0, 0)]
 
     def content(found):
         rows, rejects = found
