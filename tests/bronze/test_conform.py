@@ -19,6 +19,7 @@ from transforms.contracts import CONTRACTS
 
 TRANSACTIONS = CONTRACTS["CUSTOMER_TRANSACTIONS"]
 CUSTOMERS = CONTRACTS["CUSTOMERS"]
+DAY = datetime(2010, 1, 2)
 ORIGIN = Origin("test", "f.jsonl", "run", datetime(2011, 1, 1, tzinfo=UTC), 1)
 
 texts = st.one_of(
@@ -143,7 +144,7 @@ def test_epochs_days_and_impossible_dates():
         ([13085.0, 1.5, None], pa.float64(), pa.int64(), [13085, None, None], [False, True, False]),
         ([10.25, 1e12, None], pa.float64(), pa.decimal128(10, 2), [Decimal("10.25"), None, None], [False, True, False]),
         ([date(2010, 1, 2)], pa.date32(), pa.timestamp("us", "UTC"), [datetime(2010, 1, 2, tzinfo=UTC)], [False]),
-        ([datetime(2010, 1, 2)], pa.timestamp("ns"), pa.timestamp("us", "UTC"), [datetime(2010, 1, 2, tzinfo=UTC)], [False]),
+        ([DAY], pa.timestamp("ns"), pa.timestamp("us", "UTC"), [DAY.replace(tzinfo=UTC)], [False]),
         ([[1, 2]], pa.list_(pa.int64()), pa.string(), ["[1, 2]"], [False]),
         ([True, None], pa.bool_(), pa.string(), ["true", None], [False, False]),
     ],
