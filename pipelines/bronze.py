@@ -148,7 +148,7 @@ def build(root: beam.Pipeline, lake: Lake, run: Run, plans: Sequence[TablePlan])
     rejected = (
         [tables[REJECTED] for tables in ingested.values()]
         | "AllRejects" >> beam.Flatten()
-        | "WriteRejects" >> WriteDelta(lake.rejects, REJECTS, Upsert(KEY))
+        | "WriteRejects" >> WriteDelta(lake.rejects, REJECTS, Upsert(KEY), after=tuple(counts))
     )
     commits = [
         _write_table(lake, p, ingested[p.contract.name].accepted, (rejected, c))

@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from transforms.errors import UserError
 
@@ -29,7 +30,7 @@ class Output:
     def say(self, line: str, **facts: Any) -> None:
         self.facts |= facts
         if not self.as_json:
-            self._out.print(line)
+            self._out.print(Text(line))  # data is no markup
 
     def table(self, name: str, rows: list[Mapping[str, Any]]) -> None:
         self.facts[name] = rows
@@ -38,9 +39,9 @@ class Output:
         shown = Table(box=None, pad_edge=False, header_style="bold")
         numbers = {key for key in rows[0] if all(isinstance(r[key], int | float | type(None)) for r in rows)}
         for key in rows[0]:
-            shown.add_column(key, justify="right" if key in numbers else "left")
+            shown.add_column(Text(key), justify="right" if key in numbers else "left")
         for row in rows:
-            shown.add_row(*(_cell(value) for value in row.values()))
+            shown.add_row(*(Text(_cell(value)) for value in row.values()))
         self._out.print(shown)
 
     @contextmanager
@@ -77,6 +78,10 @@ def answer(command: Callable[[], None]) -> None:
         fail(error)
     except Exception as error:  # Beam wraps what a worker raised; the user's part of it is what counts
         cause = user_cause(error)
+        if cause is None and isinstance(error, OSError) and error.filename:  # a full disk, no permission
+            cause = UserError(
+                str(error.strerror), where=str(error.filename), remedy="check the path and its permissions"
+            )
         if cause is None:
             raise
         fail(cause)
@@ -94,5 +99,6 @@ def user_cause(error: BaseException | None) -> UserError | None:
 
 
 def fail(error: UserError) -> None:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {error}", markup=True)
+    line = Text.assemble(("error: ", "bold red"), str(error))
+    Console(stderr=True, highlight=False, soft_wrap=True).print(line)
     sys.exit(1)

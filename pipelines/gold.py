@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from pipelines.config import Lake, Run
 from pipelines.options import Engine, buckets_for
-from pipelines.runs import RecordRun, TableRun, table_runs
+from pipelines.runs import RecordRun, TableRun, check_counts, table_runs
 from transforms.contracts import CONTRACTS, Contract
-from transforms.counts import Counts, TableCounts
+from transforms.counts import Counts, SumCounts
 from transforms.errors import UserError
 from transforms.gold.assemble import INPUTS, SCHEMA, AssembleCustomers
 from transforms.io.delta import Overwrite, ReadDelta, WriteDelta, committed, open_table, read_table
@@ -95,7 +95,10 @@ def build(root: beam.Pipeline, lake: Lake, run: Run, planned: GoldPlan, spill: s
     commit = customers | "WriteGold" >> WriteDelta(
         lake.gold(CUSTOMER_360), SCHEMA, Overwrite(whole_table=True), transactions=(("gold", planned.number),)
     )
-    counts = commit | "Count" >> beam.Map(lambda c: TableCounts(CUSTOMER_360, Counts(read=c.rows, accepted=c.rows)))
+    counted = customers | "CountRows" >> beam.Map(lambda batch: Counts(read=batch.num_rows))
+    written = commit | "CountWritten" >> beam.Map(lambda c: Counts(accepted=c.rows))
+    parts = (counted, written) | "CountParts" >> beam.Flatten()
+    counts = parts | "Count" >> SumCounts(CUSTOMER_360) | "Check" >> beam.Map(check_counts)
     named = commit | "Name" >> beam.Map(lambda c: (CUSTOMER_360, c))
     (counts, named) | "RecordRun" >> RecordRun(lake, run, {CUSTOMER_360: planned.inputs})
 

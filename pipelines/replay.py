@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,15 +12,15 @@ import pyarrow.compute as pc
 
 from pipelines.config import Lake, Run
 from pipelines.registry import registered
-from pipelines.runs import TableRun, record
+from pipelines.runs import TableRun, check_counts, record
 from transforms.bronze.conform import RAW_LIMIT
 from transforms.bronze.envelope import Origin, bronze_schema
 from transforms.bronze.evolution import business_schema
 from transforms.bronze.ingest import IngestSpec, ingest_batch
 from transforms.contracts import Contract, contract
-from transforms.counts import Counts
+from transforms.counts import Counts, TableCounts
 from transforms.io.dead_letter import KEY, OPEN, REJECTS, REPLAYED
-from transforms.io.delta import append_rows, arrow_schema, open_table, read_table, upsert_rows
+from transforms.io.delta import append_rows, arrow_schema, committed, open_table, read_table, upsert_rows
 from transforms.io.files import discover, read_split, split
 from transforms.silver.to_silver import to_silver
 
@@ -63,24 +62,30 @@ def replay(
 
 def _replay_table(lake: Lake, run: Run, table: Contract, rejects: pa.Table, country: str) -> TableRun:
     stored = open_table(lake.bronze(table))
+    ids = rejects["reject_id"].to_pylist()
+    # A replay that died after its append and before it closed the rejects: bronze has their names.
+    held = committed(lake.bronze(table), [_name(key) for key in ids]) if stored else {}
+    done = {key for key in ids if _name(key) in held}
+    waiting = rejects.filter(pa.array([key not in done for key in ids], pa.bool_()))
     business = business_schema(table, arrow_schema(stored) if stored else None)
     version = max(registered(lake, table)[0], 1)
     spec = IngestSpec(table, business, Origin("replay", "", run.run_id, run.started_at, version))
-    attempts = list(_attempts(rejects, spec, country))
-    accepted = pa.concat_tables([a.accepted for a in attempts], promote_options="default")
-    passed = {key for a in attempts for key in a.accepted_ids}
+    attempts = list(_attempts(waiting, spec, country)) if waiting.num_rows else []
+    accepted = pa.concat_tables([_none(spec), *(a.accepted for a in attempts)], promote_options="default")
+    passed = [key for a in attempts for key in a.accepted_ids]
     refused = {key: why for a in attempts for key, why in a.refused.items()}
-    # Named by what is replayed, so that a rerun after a crash between the two tables does not append twice.
-    name = hashlib.blake2b(
-        "".join(
-            f"{i}{n}" for i, n in zip(*(rejects[c].to_pylist() for c in ("reject_id", "attempts")), strict=True)
-        ).encode(),
-        digest_size=16,
-    ).hexdigest()
-    append_rows(lake.bronze(table), accepted, ((f"replay/{name}", 1),), partition_by=table.partition_by, evolve=True)
-    upsert_rows(lake.rejects, _closed(rejects, passed, refused, run), KEY)
-    counts = Counts(read=rejects.num_rows, accepted=len(passed), rejected=len(refused))
+    if passed:
+        transactions = tuple((_name(key), 1) for key in passed)
+        append_rows(lake.bronze(table), accepted, transactions, partition_by=table.partition_by, evolve=True)
+    upsert_rows(lake.rejects, _closed(rejects, done | set(passed), refused, run), KEY)
+    counts = Counts(read=rejects.num_rows, accepted=len(done) + len(passed), rejected=len(refused))
+    check_counts(TableCounts(table.name, counts))
     return TableRun(table.name, ("ops/rejects",), lake.bronze(table), None, counts)
+
+
+def _name(reject_id: str) -> str:
+    """The Delta transaction in bronze that says this reject was taken up."""
+    return f"replay/{reject_id}"
 
 
 def _attempts(rejects: pa.Table, spec: IngestSpec, country: str) -> Iterator[_Attempt]:
@@ -122,7 +127,10 @@ def _read_again(
         ]
     positions = [p for _, (ok, bad, _) in parts for p in [*ok["_position"].to_pylist(), *bad["_position"].to_pylist()]]
     if sorted(positions) != sorted(offsets):
-        return None if rejects.num_rows > 1 else _Attempt(_none(spec), [], {})
+        if rejects.num_rows > 1:
+            return None
+        unreadable = ("unreadable", "the record cannot be read by itself")
+        return _Attempt(_none(spec), [], {rejects["reject_id"][0].as_py(): unreadable})
     ids = rejects["reject_id"].to_pylist()
     refused = {
         ids[offsets[row["_position"]]]: (row["rule"], row["reason"])

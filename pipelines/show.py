@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.panel import Panel
+from rich.text import Text
 
 from pipelines.config import Lake
 from pipelines.console import Output
@@ -38,9 +39,7 @@ def show_table(lake: Lake, name: str, layer: str | None, limit: int, out: Output
             f"there is no table {name}", where=uri, remedy="run bronze, silver and gold first, or give --lake"
         )
     total = table.count() if version is None else open_table(uri, version).count()  # type: ignore[union-attr]
-    out.say(
-        f"[bold]{name}[/]: {total:,} rows, version {version if version is not None else table.version()}", total=total
-    )
+    out.say(f"{name}: {total:,} rows, version {version if version is not None else table.version()}", total=total)
     rows = head(uri, limit, version).to_pylist()
     out.facts["rows"] = rows
     if out.as_json or not rows:
@@ -74,7 +73,9 @@ def show_customer(lake: Lake, customer_id: str, out: Output) -> None:
     out.facts |= {"customer": rows[0], "last_orders": orders}
     if out.as_json:
         return
-    Console(highlight=False).print(Panel("\n".join(_portrait(rows[0])), title=f"customer {customer_id}", expand=False))
+    Console(highlight=False).print(
+        Panel(Text("\n".join(_portrait(rows[0]))), title=Text(f"customer {customer_id}"), expand=False)
+    )
     out.table("last_orders", orders)
 
 
@@ -98,7 +99,7 @@ def _portrait(row: dict[str, Any]) -> list[str]:
     money = row.get("revenue_currency") or ""
     name = " ".join(part for part in (row["first_name"], row["last_name"]) if part) or "name unknown"
     return [
-        f"[bold]{name}[/] · {row['city'] or '-'}, {row['country_code'] or '-'} · {row['customer_status'] or '-'}",
+        f"{name} · {row['city'] or '-'}, {row['country_code'] or '-'} · {row['customer_status'] or '-'}",
         f"person: {row['person_id'] or 'not resolved yet'} · loyalty: {row['loyalty_tier'] or '-'}",
         f"worth: {row['net_revenue']:,} {money} net in {row['orders_count']} orders, average "
         f"{row['average_order_amount'] or 0:,} {money}",

@@ -116,12 +116,12 @@ def build(root: beam.Pipeline, lake: Lake, run: Run, plans: Sequence[SilverPlan]
     parents = _parent_keys(root, lake, cleaned)
     orphans = {p.contract.name: _orphans(root, lake, p) for p in plans if p.recheck}
     settled = {p.contract.name: _settle(p, cleaned[p.contract.name], orphans, parents, spill) for p in plans}
+    counts = {name: _count(name, cleaned[name], settled[name], orphans.get(name)) for name in settled}
     rejected = (
         [rows[REJECTED] for rows in cleaned.values()]
         | "AllRejects" >> beam.Flatten()
-        | "WriteRejects" >> WriteDelta(lake.rejects, REJECTS, Upsert(KEY))
+        | "WriteRejects" >> WriteDelta(lake.rejects, REJECTS, Upsert(KEY), after=tuple(counts.values()))
     )
-    counts = {name: _count(name, cleaned[name], settled[name], orphans.get(name)) for name in settled}
     commits = [_write(lake, p, settled[p.contract.name][ACCEPTED], (rejected, counts[p.contract.name])) for p in plans]
     profiles = [settled[name][PROFILES] | f"Profile {name}" >> _Profile(name, lake, run) for name in settled]
     inputs = {p.contract.name: (f"bronze/{p.contract.path}@{p.until}",) for p in plans}

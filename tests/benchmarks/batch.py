@@ -202,9 +202,7 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=2_000_000)
-    parser.add_argument(
-        "--memory-rows", type=int, default=0, help="measure peak memory at this size too, e.g. 10000000"
-    )
+    parser.add_argument("--memory-rows", type=int, default=10_000_000, help="peak memory at this size, too; 0: not")
     parser.add_argument("--delta-rows", type=int, default=1_000_000, help="0 leaves WriteDelta out")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="c360-bench-") as folder:

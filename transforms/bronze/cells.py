@@ -39,6 +39,10 @@ def cast_cells(cells: pl.Series, wanted: pa.DataType) -> Cells:
     target = _polars_type(wanted)
     if cells.dtype == target or cells.dtype == pl.Null:
         return Cells(cells.cast(target), _none(cells))
+    if cells.dtype == pl.Binary:
+        text = pl.Series(cells.name, [_decoded(value) for value in cells.to_list()], dtype=pl.String)
+        read = cast_cells(text, wanted)
+        return Cells(read.values, read.failed | (cells.is_not_null() & text.is_null()))
     if target == pl.String:
         return Cells(_as_text(cells), _none(cells))
     if cells.dtype != pl.String:
@@ -67,13 +71,19 @@ def _as_text(cells: pl.Series) -> pl.Series:
         return cells
     if cells.dtype.is_nested():
         return pl.Series(cells.name, [None if v is None else _json(v) for v in cells.to_list()], dtype=pl.String)
-    if cells.dtype == pl.Binary:
-        return cells.cast(pl.String, strict=False)
     if cells.dtype.is_float():
         whole = cells.cast(pl.Int64, strict=False)  # identifiers read as floats: 13085.0 is customer 13085
         same = (whole.cast(pl.Float64) == cells.cast(pl.Float64)).fill_null(False)
         return cells.cast(pl.String).zip_with(~same, whole.cast(pl.String))
     return cells.cast(pl.String)
+
+
+def _decoded(value: bytes | None) -> str | None:
+    """The text, or None for bytes that are no UTF-8."""
+    try:
+        return None if value is None else value.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
 
 
 def _json(value: object) -> str:

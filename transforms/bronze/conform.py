@@ -33,6 +33,7 @@ _RULES = {
     pa.date32(): "not_a_date",
     pa.timestamp("us", tz="UTC"): "not_a_timestamp",
     pa.bool_(): "not_a_boolean",
+    pa.string(): "encoding",
 }
 
 

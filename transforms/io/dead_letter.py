@@ -54,17 +54,20 @@ def dead_letters(
     at: datetime,
     run_id: str,
     fingerprint: str = "",
+    marks: Sequence[str] | None = None,
     attempts: pa.Array | int = 1,
 ) -> pa.Table:
     """Rows of REJECTS.
 
     Args:
       rejected: `_position` int64, `_raw` binary, `_raw_bytes` int64, `rule` string, `reason` string.
+      marks: instead, what tells a row's file from another one of that name: the run that read it.
       fingerprint: the content hash of the file, so that a file that changed under its name has rejects of its own.
     """
     rows = rejected.num_rows
     files = pa.repeat(pa.scalar(file), rows) if isinstance(file, str) else file
-    names = [f"{name}@{fingerprint}" if fingerprint else name for name in files.to_pylist()]
+    told = marks or [fingerprint] * rows
+    names = [f"{name}@{mark}" if mark else name for name, mark in zip(files.to_pylist(), told, strict=True)]
     columns = {
         "reject_id": reject_ids(stage, table, names, rejected["_position"].to_pylist()),
         "table": pa.repeat(table, rows),

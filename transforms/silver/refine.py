@@ -29,7 +29,7 @@ from transforms.silver.to_silver import to_silver
 KEYS, OUTLIERS, PROFILES = "keys", "outliers", "profiles"
 ROWS, STORED = "rows", "stored"
 _INGESTED = "_ingested_at"
-PLACE = ("_file", "_position")
+PLACE = ("_file", "_position", "_run_id")
 ENVELOPE = (_INGESTED, *PLACE, "_quality_score")  # the part of bronze's envelope that silver is made with
 _OLDEST = pa.scalar(0, pa.timestamp("us", tz="UTC"))
 
@@ -120,6 +120,7 @@ def silver_rejects(rejected: pa.Table, spec: RefineSpec) -> pa.Table:
         raw_header=None,
         at=spec.now,
         run_id=spec.run_id,
+        marks=rejected["_run_id"].to_pylist(),
     )
 
 
