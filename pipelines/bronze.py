@@ -21,6 +21,7 @@ from transforms.counts import COUNTS, REJECTED, SumCounts
 from transforms.io.dead_letter import KEY, REJECTS
 from transforms.io.delta import Append, Upsert, WriteDelta, arrow_schema, committed, evolve_schema, open_table
 from transforms.io.files import SourceFile, Split, discover, header, split
+from transforms.io.source import Naming
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,10 @@ def _plan_table(lake: Lake, run: Run, table: TableInput) -> TablePlan:
 
 
 def _renamed(schema: pa.Schema, table: TableInput) -> pa.Schema:
-    names = dict(table.renames)
-    return pa.schema([pa.field(names.get(f.name, f.name), f.type) for f in schema or ()])
+    """The file's columns by the names the reader gives them."""
+    fields = list(schema or ())
+    names = Naming(table.contract.names, dict(table.renames)).unique([f.name for f in fields])
+    return pa.schema([pa.field(name, f.type) for name, f in zip(names, fields, strict=True)])
 
 
 def _missing(files: Sequence[SourceFile], table: TableInput) -> frozenset[str]:

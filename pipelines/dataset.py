@@ -43,11 +43,13 @@ def mapped_input(table: str, location: str, maps: Sequence[str], format: str | N
     target = contract(table)
     given = parse_map(list(maps))
     files = discover(location, format)
-    seen = header(files[0])
+    seen = next((found for found in map(header, files) if found is None or len(found)), [])
     if seen is None:  # JSON lines name their columns row by row: names match as they are, or as mapped
         renames = tuple((source, name) for name, source in given.items())
         return TableInput(target, location, format, renames), "columns are matched by name"
     names = list(getattr(seen, "names", seen))
+    if not names:
+        return TableInput(target, location, format), "no file has a header, so there is nothing to recognise"
     # Optional columns are matched by name only where the file has them; the key and other required ones must be there.
     targets = [Target(column.name, required=not column.nullable) for column in target.columns]
     found = recognise(names, targets, given)

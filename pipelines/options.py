@@ -27,6 +27,9 @@ class Engine:
     beam_args: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        unknown = [a for a in self.beam_args if not a.startswith("--direct_")]
+        if self.in_process and unknown:
+            raise UserError(f"there is no option {unknown[0]}", remedy="see --help; Beam's options go with --runner")
         several = [a for a in self.beam_args if a.startswith("--direct_num_workers") and not a.endswith(("=1", "s"))]
         if self.in_process and several:
             # Measured: with two workers the in-process runner lost rows, and was slower on Arrow batches.

@@ -143,3 +143,20 @@ def test_the_demo_runs_twice_and_the_second_time_changes_nothing(tmp_path):
     second = json.loads(c360("demo", "--out", tmp_path / "demo", "--json"))
     assert second["changed"] is False
     assert (tmp_path / "demo" / "report.html").read_bytes() == page
+
+
+def test_a_first_line_of_data_is_not_shown(tmp_path):
+    (tmp_path / "x.csv").write_text("jane@doe.com,Jane Doe,1980-01-01\njo@doe.com,Jo Doe,1981-01-01\n")
+    said = c360("bronze", "--table", "customers", "--input", tmp_path / "x.csv", "--lake", tmp_path / "lake", code=1)
+    assert "Doe" not in said and "doe" not in said and "looks like data" in said
+
+
+def test_a_misspelt_option_is_refused(tmp_path):
+    assert "--tabel" in c360("silver", "--lake", tmp_path, "--tabel", "x", code=1)
+
+
+def test_one_file_by_two_spellings_of_its_path_is_read_once(tmp_path):
+    write_lines(tmp_path / "t" / "1.jsonl", [transaction(1)])
+    arguments = ("bronze", "--table", "transactions", "--lake", tmp_path / "lake", "--input")
+    c360(*arguments, tmp_path / "t" / "1.jsonl")
+    assert "nothing new" in c360(*arguments, f"{tmp_path}/t/../t/./1.jsonl")

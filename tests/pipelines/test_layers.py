@@ -319,3 +319,24 @@ def test_an_event_from_the_future_does_not_set_the_day_of_reference(shop):
     assert days["C1"] == 0
     flags = {row["TRANSACTION_ID"]: row["_flags"] for row in shop.rows("silver", "transactions")}
     assert flags["T2"] and any(flag.startswith("future") for flag in flags["T2"])
+
+
+def test_odd_parquet_columns_are_kept_once_and_under_one_name(shop):
+    (shop.root / "t").mkdir(parents=True)
+    odd = pa.table(
+        {
+            "Transaction_Id": ["T1", "T2"],
+            "TRANSACTION_DATE": ["2010-01-01"] * 2,
+            "TRANSACTION_TYPE": ["PURCHASE"] * 2,
+            "TOTAL_AMOUNT": [1.5, 2.5],
+            "my col": ["a", "b"],
+            "took": pa.array([1, 2], pa.duration("ms")),
+            "CHANNEL": pa.array([b"POS", b"\xff"], pa.binary()),
+        }
+    )
+    pq.write_table(odd, shop.root / "t" / "1.parquet")
+    assert counts_of(shop.bronze(transactions=shop.root / "t")) == Counts(read=2, accepted=1, rejected=1)
+    (row,) = shop.rows("bronze", "transactions")
+    assert (row["TRANSACTION_ID"], row["MY_COL"], row["TOOK"]) == ("T1", "a", "0:00:00.001000")
+    assert "my col" not in row
+    assert shop.rejects()[0]["rule"] == "encoding"

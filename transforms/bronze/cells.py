@@ -75,7 +75,10 @@ def _as_text(cells: pl.Series) -> pl.Series:
         whole = cells.cast(pl.Int64, strict=False)  # identifiers read as floats: 13085.0 is customer 13085
         same = (whole.cast(pl.Float64) == cells.cast(pl.Float64)).fill_null(False)
         return cells.cast(pl.String).zip_with(~same, whole.cast(pl.String))
-    return cells.cast(pl.String)
+    try:
+        return cells.cast(pl.String)
+    except pl.exceptions.PolarsError:  # durations and the like have no text of their own
+        return pl.Series(cells.name, [None if v is None else str(v) for v in cells.to_list()], dtype=pl.String)
 
 
 def _decoded(value: bytes | None) -> str | None:

@@ -99,11 +99,11 @@ def recognise(seen: Sequence[str], targets: Sequence[Target], explicit: Mapping[
     for asked, column in explicit.items():
         if asked.lower() not in names:
             raise UserError(
-                f"--map names {asked}, which is no column here", remedy=f"use one of {_list(names.values())}"
+                f"--map names {asked}, which is no column here", remedy=f"use one of {named(names.values())}"
             )
         if column not in seen:
             raise UserError(
-                f"--map wants the column {column!r}", where=f"the file has {_list(seen)}", remedy="check its name"
+                f"--map wants the column {column!r}", where=f"the file has {named(seen)}", remedy="check its name"
             )
         if column in columns.values():
             raise UserError(f"--map uses the column {column!r} twice", remedy="a column can be one target only")
@@ -116,15 +116,15 @@ def recognise(seen: Sequence[str], targets: Sequence[Target], explicit: Mapping[
             fits = match(target, free)
             if len(fits) > 1:
                 raise UserError(
-                    f"{_list(fits)} could each be {target.name}", remedy=f"say which with --map {target.name}=column"
+                    f"{named(fits)} could each be {target.name}", remedy=f"say which with --map {target.name}=column"
                 )
             if fits:
                 columns[target.name], how[target.name] = fits[0], label
     missing = [target.name for target in targets if target.required and target.name not in columns]
     if missing:
         raise UserError(
-            f"no column for {_list(missing)}",
-            where=f"the file has {_list(seen)}",
+            f"no column for {named(missing)}",
+            where=f"the file has {named(seen)}",
             remedy=f"name it with --map {missing[0]}=column",
         )
     order = [target.name for target in targets if target.name in columns]
@@ -151,6 +151,11 @@ def _common_name(target: Target, seen: Sequence[str]) -> list[str]:
     return []
 
 
-def _list(names: object) -> str:
-    shown = list(names)  # type: ignore[call-overload]
-    return ", ".join(map(str, shown[:20])) + (" ..." if len(shown) > 20 else "")
+def named(names: object) -> str:
+    """Column names for a message; a first line that looks like data may be somebody's, and is only counted."""
+    shown = [str(name) for name in names]  # type: ignore[attr-defined]
+    if not all(
+        re.fullmatch(r"[^\W\d][\w .\-/()#%&]{0,39}", name) and not re.search(r"\d{4}", name) for name in shown if name
+    ):
+        return f"{len(shown)} columns in its first line, which looks like data and not like a header"
+    return ", ".join(shown[:20]) + (" ..." if len(shown) > 20 else "")

@@ -19,6 +19,7 @@ from apache_beam.options.pipeline_options import AzureOptions, PipelineOptions
 
 from transforms.errors import UserError
 from transforms.io import storage
+from transforms.io.column_map import named
 from transforms.io.delimited import read_csv, read_header
 from transforms.io.jsonl import read_json_lines
 from transforms.io.parquet import open_parquet, read_parquet, row_groups
@@ -59,6 +60,7 @@ def discover(location: str, format: str | None = None) -> list[SourceFile]:
 
 
 def _local(location: str) -> list[tuple[str, int, str]]:
+    location = os.path.abspath(location)  # one file, one name, however it is spelt
     if os.path.isfile(location):
         shown = [location]
     elif os.path.isdir(location):
@@ -241,7 +243,7 @@ def _check_header(file: SourceFile, naming: Naming, known: Sequence[str]) -> Non
     names = list(getattr(seen, "names", seen))
     if names and not set(map(naming, names)) & set(known):
         raise UserError(
-            f"the header has none of the table's columns: {', '.join(names[:12])}",
+            f"the header has none of the table's columns: {named(names)}",
             where=file.path,
             remedy=f"expected columns such as {', '.join(list(known)[:6])}; name others with --map COLUMN=column",
         )
