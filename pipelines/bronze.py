@@ -87,8 +87,8 @@ def _plan_table(lake: Lake, run: Run, table: TableInput) -> TablePlan:
         return TablePlan(table, (), len(found))
     stored = open_table(uri)
     current = business_schema(table.contract, arrow_schema(stored) if stored else None)
-    typed = [_renamed(header(file), table) for file in new if file.format == "parquet"]
-    business, changes = evolve(current, typed)
+    headers = [seen for seen in map(header, new) if seen is not None]
+    business, changes = evolve(current, [_renamed(seen, table) for seen in headers if isinstance(seen, pa.Schema)])
     version, _, _ = registered(lake, table.contract)
     origin = Origin(
         source=table.source or table.contract.system,
@@ -98,26 +98,22 @@ def _plan_table(lake: Lake, run: Run, table: TableInput) -> TablePlan:
         schema_version=max(version, 1) + (1 if changes and version else 0),
     )
     spec = IngestSpec(table.contract, business, origin, table.renames)
-    return TablePlan(table, new, len(found) - len(new), spec, tuple(changes), _missing(new, table))
+    return TablePlan(table, new, len(found) - len(new), spec, tuple(changes), _missing(headers, table))
+
+
+def _names(columns: Sequence[str], table: TableInput) -> list[str]:
+    """A header's columns by the names the reader gives them."""
+    return Naming(table.contract.names, dict(table.renames)).unique(columns)
 
 
 def _renamed(schema: pa.Schema, table: TableInput) -> pa.Schema:
-    """The file's columns by the names the reader gives them."""
-    fields = list(schema or ())
-    names = Naming(table.contract.names, dict(table.renames)).unique([f.name for f in fields])
-    return pa.schema([pa.field(name, f.type) for name, f in zip(names, fields, strict=True)])
+    return pa.schema([pa.field(n, f.type) for n, f in zip(_names(schema.names, table), schema, strict=True)])
 
 
-def _missing(files: Sequence[SourceFile], table: TableInput) -> frozenset[str]:
+def _missing(headers: Sequence[pa.Schema | list[str]], table: TableInput) -> frozenset[str]:
     """Contract columns that a file with a header lacks; they become null."""
-    names = dict(table.renames)
-    missing: set[str] = set()
-    for file in files:
-        seen = header(file)
-        if seen is not None:
-            columns = seen.names if isinstance(seen, pa.Schema) else seen
-            missing |= set(table.contract.names) - {names.get(c, c).upper() for c in columns}
-    return frozenset(missing)
+    seen = [_names(h.names if isinstance(h, pa.Schema) else h, table) for h in headers]
+    return frozenset(name for columns in seen for name in set(table.contract.names) - set(columns))
 
 
 def ingest(lake: Lake, run: Run, inputs: Iterable[TableInput], engine: Engine = Engine()) -> BronzeResult:

@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 from pipelines.config import Lake, Run
 from pipelines.registry import registered
 from pipelines.runs import TableRun, check_counts, record
-from transforms.bronze.conform import RAW_LIMIT
 from transforms.bronze.envelope import Origin, bronze_schema
 from transforms.bronze.evolution import business_schema
 from transforms.bronze.ingest import IngestSpec, ingest_batch
@@ -22,6 +21,7 @@ from transforms.counts import Counts, TableCounts
 from transforms.io.dead_letter import KEY, OPEN, REJECTS, REPLAYED
 from transforms.io.delta import append_rows, arrow_schema, committed, open_table, read_table, upsert_rows
 from transforms.io.files import discover, read_split, split
+from transforms.io.source import RAW_LIMIT
 from transforms.silver.to_silver import to_silver
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import polars as pl
@@ -90,8 +91,6 @@ def _decoded(value: bytes | None) -> str | None:
 
 
 def _json(value: object) -> str:
-    import json
-
     return json.dumps(value, default=str, ensure_ascii=False)
 
 

@@ -13,19 +13,9 @@ import pyarrow as pa
 from transforms.bronze.cells import Cells, arrow, cast_cells, is_numeric_text
 from transforms.contracts import Contract
 from transforms.contracts.schema import Type
+from transforms.io.source import RAW_LIMIT, REJECTED
 
 POSITION, RAW = "_position", "_raw"
-RAW_LIMIT = 1 << 20
-
-REJECTED_SCHEMA = pa.schema(
-    [
-        (POSITION, pa.int64()),
-        (RAW, pa.binary()),
-        ("_raw_bytes", pa.int64()),
-        ("rule", pa.string()),
-        ("reason", pa.string()),
-    ]
-)
 
 _RULES = {
     pa.int64(): "not_an_integer",
@@ -39,7 +29,7 @@ _RULES = {
 
 @dataclass(frozen=True)
 class Conformed:
-    """`accepted`: the wanted columns, then `_position`; `rejected`: REJECTED_SCHEMA. Together every row once."""
+    """`accepted`: the wanted columns, then `_position`; `rejected`: REJECTED. Together every row once."""
 
     accepted: pa.Table
     rejected: pa.Table
@@ -75,7 +65,7 @@ def conform(rows: pa.RecordBatch, contract: Contract, schema: pa.Schema) -> Conf
     fields = [pa.field(f.name, f.type) for f in wanted] + [pa.field(POSITION, pa.int64())]
     table = pa.table([*columns.values(), rows[POSITION]], schema=pa.schema(fields))
     if not failures:
-        return Conformed(table, REJECTED_SCHEMA.empty_table())
+        return Conformed(table, REJECTED.empty_table())
     bad = np.logical_or.reduce([mask for _, _, mask in failures])
     return Conformed(table.filter(pa.array(~bad)), _rejects(rows, contract, failures, np.flatnonzero(bad)))
 
@@ -117,7 +107,7 @@ def _rejects(
             pa.array(rules.tolist(), pa.string()),
             pa.array(reasons, pa.string()),
         ],
-        schema=REJECTED_SCHEMA,
+        schema=REJECTED,
     )
 
 
