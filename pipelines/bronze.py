@@ -95,7 +95,8 @@ def _plan_table(lake: Lake, run: Run, table: TableInput) -> TablePlan:
         file="",
         run_id=run.run_id,
         ingested_at=run.started_at,
-        schema_version=max(version, 1) + (1 if changes and version else 0),
+        schema_version=version + bool(changes) if version else 1,
+        next_version=version + 1 if version else 1,
     )
     spec = IngestSpec(table.contract, business, origin, table.renames)
     return TablePlan(table, new, len(found) - len(new), spec, tuple(changes), _missing(headers, table))
@@ -111,8 +112,8 @@ def _renamed(schema: pa.Schema, table: TableInput) -> pa.Schema:
 
 
 def _missing(headers: Sequence[pa.Schema | list[str]], table: TableInput) -> frozenset[str]:
-    """Contract columns that a file with a header lacks; they become null."""
-    seen = [_names(h.names if isinstance(h, pa.Schema) else h, table) for h in headers]
+    """Contract columns that a file lacks (for JSON lines, its first ones); they become null."""
+    seen = [_names(h.names if isinstance(h, pa.Schema) else h, table) for h in headers if len(h)]
     return frozenset(name for columns in seen for name in set(table.contract.names) - set(columns))
 
 

@@ -44,7 +44,7 @@ def mapped_input(table: str, location: str, maps: Sequence[str], format: str | N
     given = parse_map(list(maps))
     files = discover(location, format)
     seen = next((found for found in map(header, files) if found is None or len(found)), [])
-    if seen is None:  # JSON lines name their columns row by row: names match as they are, or as mapped
+    if files[0].format == "jsonl":  # JSON lines name their columns row by row: names match as they are, or as mapped
         renames = tuple((source, name) for name, source in given.items())
         return TableInput(target, location, format, renames), "columns are matched by name"
     names = list(getattr(seen, "names", seen))

@@ -53,11 +53,12 @@ def register_changes(lake: Lake, run: Run, contract: Contract, missing: set[str]
         elif known[field.name] != kind:
             changes.append(Change(field.name, "widened", known[field.name], kind))
     changes += [Change(name, "missing", known.get(name, ""), "") for name in sorted(missing - known_missing)]
-    if changes:
+    if changes:  # a file without a column leaves bronze as it is: no version of its own
+        latest = version + any(c.change != "missing" for c in changes)
         rows = [
             {
                 "table": contract.name,
-                "version": version + 1,
+                "version": latest,
                 **vars(c),
                 "run_id": run.run_id,
                 "changed_at": run.started_at,

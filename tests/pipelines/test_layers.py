@@ -253,10 +253,17 @@ def test_columns_evolve_and_each_change_is_registered(shop):
     shop.bronze(transactions=shop.root / "t")
     by_id = {row["TRANSACTION_ID"]: row for row in shop.rows("bronze", "transactions")}
     assert by_id["T1"]["GIFT_WRAP"] is None and by_id["T2"]["GIFT_WRAP"] == "yes"
+    assert [by_id[key]["_schema_version"] for key in ("T1", "T2", "T3")] == [1, 2, 3]
     assert by_id["T3"]["TOTAL_AMOUNT"] == Decimal("123456789012.50")
     assert by_id["T1"]["TOTAL_AMOUNT"] == Decimal("11.25")
-    changes = [r for r in read_table(shop.lake.schemas).to_pylist() if r["change"] not in ("declared", "missing")]
-    assert {(r["column"], r["change"]) for r in changes} == {("GIFT_WRAP", "added"), ("TOTAL_AMOUNT", "widened")}
+    registry = read_table(shop.lake.schemas).to_pylist()
+    changes = [r for r in registry if r["change"] not in ("declared", "missing")]
+    assert {(r["column"], r["change"], r["version"]) for r in changes} == {
+        ("GIFT_WRAP", "added", 2),
+        ("TOTAL_AMOUNT", "widened", 3),
+    }
+    missing = {r["column"]: r["version"] for r in registry if r["change"] == "missing"}
+    assert missing["STORE_ID"] == 1 and missing["CHANNEL"] == 3  # seen in JSON lines, and in Parquet
     shop.silver()
     silver = {row["TRANSACTION_ID"]: row for row in shop.rows("silver", "transactions")}
     assert silver["T2"]["GIFT_WRAP"] == "yes" and silver["T3"]["TOTAL_AMOUNT"] == Decimal("123456789012.50")

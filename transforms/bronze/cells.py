@@ -25,10 +25,14 @@ _FALSE = ("false", "f", "no", "n", "0")
 
 @dataclass(frozen=True)
 class Cells:
-    """`values` in the wanted type, and `failed`: true where a cell held something that is not of that type."""
+    """`values` in the wanted type; `failed`: true where a cell held something that is not of that type.
+
+    `rounded`: true where a decimal had more places than wanted; None where none had.
+    """
 
     values: pl.Series
     failed: pl.Series
+    rounded: pl.Series | None = None
 
 
 def cast_cells(cells: pl.Series, wanted: pa.DataType) -> Cells:
@@ -49,14 +53,32 @@ def cast_cells(cells: pl.Series, wanted: pa.DataType) -> Cells:
     if cells.dtype != pl.String:
         typed = _cast_typed(cells, target)
         if typed is not None:
-            return Cells(typed, cells.is_not_null() & typed.is_null())
+            return Cells(typed, cells.is_not_null() & typed.is_null(), _rounded(cells, typed))
         cells = _as_text(cells)
     text = cells.str.strip_chars()
     given = (text != "").fill_null(False)
     if not given.all():
         text = text.set(~given, None)
     parsed = _parse(text, target)
-    return Cells(parsed, given & parsed.is_null())
+    return Cells(parsed, given & parsed.is_null(), _rounded(text, parsed))
+
+
+def text_cells(cells: pl.Series) -> pl.Series:
+    """Any cells as text, none lost: bytes that are no UTF-8 are written as escapes."""
+    if cells.dtype != pl.Binary:
+        return cast_cells(cells, pa.string()).values
+    text = [None if value is None else value.decode("utf-8", "backslashreplace") for value in cells.to_list()]
+    return pl.Series(cells.name, text, dtype=pl.String)
+
+
+def _rounded(cells: pl.Series, values: pl.Series) -> pl.Series | None:
+    """Where a decimal is not what its cell said. The noise of binary fractions (0.1 + 0.2) is no rounding."""
+    if not isinstance(values.dtype, pl.Decimal) or cells.dtype.is_integer():
+        return None
+    said, kept = cells.cast(pl.Float64, strict=False), values.cast(pl.Float64)
+    noise = 1e-6 if cells.dtype == pl.Float32 else 1e-12 if cells.dtype == pl.Float64 else 2.0**-50
+    rounded = ((said - kept).abs() > kept.abs() * noise).fill_null(False)
+    return rounded if rounded.any() else None
 
 
 def _polars_type(wanted: pa.DataType) -> pl.DataType:

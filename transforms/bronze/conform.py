@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from transforms.bronze.cells import Cells, arrow, cast_cells, is_numeric_text
+from transforms.bronze.cells import Cells, arrow, cast_cells, is_numeric_text, text_cells
 from transforms.contracts import Contract
-from transforms.contracts.schema import Type
 from transforms.io.source import RAW_LIMIT, REJECTED
 
 POSITION, RAW = "_position", "_raw"
@@ -29,10 +28,14 @@ _RULES = {
 
 @dataclass(frozen=True)
 class Conformed:
-    """`accepted`: the wanted columns, then `_position`; `rejected`: REJECTED. Together every row once."""
+    """`accepted`: the wanted columns, then `_position`; `rejected`: REJECTED. Together every row once.
+
+    `rounded`: decimal columns of `accepted` that lost digits to the declared scale, and in which rows.
+    """
 
     accepted: pa.Table
     rejected: pa.Table
+    rounded: Mapping[str, np.ndarray]
 
 
 def conform(rows: pa.RecordBatch, contract: Contract, schema: pa.Schema) -> Conformed:
@@ -42,7 +45,7 @@ def conform(rows: pa.RecordBatch, contract: Contract, schema: pa.Schema) -> Conf
       rows: source columns (text, or typed from Parquet), `_position` int64 and `_raw` binary (null for Parquet).
       contract: says which columns are required.
       schema: the business columns of bronze with their Arrow types. A column the rows lack becomes null; a column
-        only the rows have is added as text.
+        only the rows have is added. Columns that no contract declares are text and never cost a row.
 
     A row is rejected, with the first failing column's rule and a reason that names columns but no values, when a
     required value is missing (`required`) or a cell is not of its type (`not_a_date`, `decimal_overflow`, ...).
@@ -53,21 +56,28 @@ def conform(rows: pa.RecordBatch, contract: Contract, schema: pa.Schema) -> Conf
     wanted = list(schema) + [pa.field(name, pa.string()) for name in extra]
     columns: dict[str, pa.Array] = {}
     failures: list[tuple[str, str, np.ndarray]] = []
+    rounded: dict[str, np.ndarray] = {}
     for field in wanted:
         if field.name not in frame.columns:
             columns[field.name] = pa.nulls(rows.num_rows, field.type)
             if not field.nullable and rows.num_rows:
                 failures.append((field.name, "required", np.ones(rows.num_rows, bool)))
             continue
+        if field.name not in contract:
+            columns[field.name] = arrow(text_cells(frame[field.name]), field.type)
+            continue
         cast = cast_cells(frame[field.name], field.type)
         columns[field.name] = arrow(cast.values, field.type)
         failures += _failures(field, frame[field.name], cast)
+        if cast.rounded is not None:
+            rounded[field.name] = cast.rounded.to_numpy()
     fields = [pa.field(f.name, f.type) for f in wanted] + [pa.field(POSITION, pa.int64())]
     table = pa.table([*columns.values(), rows[POSITION]], schema=pa.schema(fields))
     if not failures:
-        return Conformed(table, REJECTED.empty_table())
+        return Conformed(table, REJECTED.empty_table(), rounded)
     bad = np.logical_or.reduce([mask for _, _, mask in failures])
-    return Conformed(table.filter(pa.array(~bad)), _rejects(rows, contract, failures, np.flatnonzero(bad)))
+    kept = {name: mask[~bad] for name, mask in rounded.items()}
+    return Conformed(table.filter(pa.array(~bad)), _rejects(rows, contract, failures, np.flatnonzero(bad)), kept)
 
 
 def _failures(field: pa.Field, cells: pl.Series, cast: Cells) -> list[tuple[str, str, np.ndarray]]:
@@ -112,7 +122,7 @@ def _rejects(
 
 
 def _sentence(name: str, rule: str, contract: Contract) -> str:
-    kind: Type | str = contract[name].type if name in contract else "of the type seen before"
+    kind = contract[name].type
     if rule == "required":
         return f"{name} is missing"
     if rule == "decimal_overflow":

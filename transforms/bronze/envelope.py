@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from transforms.bronze.quality import ISSUES, SCORE
 from transforms.contracts import Contract
@@ -27,13 +30,20 @@ ENVELOPE = pa.schema(
 
 @dataclass(frozen=True)
 class Origin:
-    """What all rows of one file share in one run. `ingested_at` is the start of the run."""
+    """What all rows of one file share in one run.
+
+    Attributes:
+      ingested_at: the start of the run.
+      schema_version: of bronze's columns as the run begins to write.
+      next_version: of rows that bring columns which bronze does not have by then.
+    """
 
     source: str
     file: str
     run_id: str
     ingested_at: datetime
     schema_version: int
+    next_version: int | None = None
 
 
 def bronze_schema(contract: Contract, business: pa.Schema | None = None) -> pa.Schema:
@@ -42,11 +52,12 @@ def bronze_schema(contract: Contract, business: pa.Schema | None = None) -> pa.S
     return pa.schema(fields + [pa.field(name, pa.string()) for name in contract.partition_by])
 
 
-def wrap(scored: pa.Table, contract: Contract, origin: Origin) -> pa.Table:
+def wrap(scored: pa.Table, contract: Contract, origin: Origin, known: Sequence[str] | None = None) -> pa.Table:
     """Adds the envelope and the partition column (`_day` "2010-12-01" or `_month` "2010-12", null without a date).
 
     Args:
       scored: business columns, `_position`, `_quality_score` and `_quality_issues`.
+      known: the business columns that `origin.schema_version` has; by default all.
     """
     rows = scored.num_rows
     constants = {
@@ -54,15 +65,26 @@ def wrap(scored: pa.Table, contract: Contract, origin: Origin) -> pa.Table:
         "_source": pa.scalar(origin.source),
         "_file": pa.scalar(origin.file),
         "_run_id": pa.scalar(origin.run_id),
-        "_schema_version": pa.scalar(origin.schema_version, pa.int32()),
     }
     business = [name for name in scored.column_names if name not in ENVELOPE.names]
     columns = {name: scored[name] for name in business}
-    for field in ENVELOPE:
-        columns[field.name] = pa.repeat(constants[field.name], rows) if field.name in constants else scored[field.name]
+    made = {name: pa.repeat(value, rows) for name, value in constants.items()}
+    made["_schema_version"] = _versions(scored, origin, set(business) - set(known or business))
+    columns |= {name: made[name] if name in made else scored[name] for name in ENVELOPE.names}
     if contract.partition:
         columns[contract.partition.name] = partition_values(scored, contract)
     return pa.table(columns)
+
+
+def _versions(rows: pa.Table, origin: Origin, new: Iterable[str]) -> pa.Array:
+    """The schema version of each row: the next one where it has a value in a new column."""
+    now = pa.scalar(origin.schema_version, pa.int32())
+    if origin.next_version in (None, origin.schema_version):
+        return pa.repeat(now, rows.num_rows)
+    brings = np.zeros(rows.num_rows, bool)
+    for name in new:
+        brings |= rows[name].is_valid().to_numpy()
+    return pc.if_else(pa.array(brings), pa.scalar(origin.next_version, pa.int32()), now)
 
 
 def partition_values(table: pa.Table, contract: Contract) -> pa.Array:

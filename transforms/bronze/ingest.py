@@ -90,7 +90,8 @@ def ingest_batch(parsed: Parsed, spec: IngestSpec, origin: Origin) -> tuple[pa.T
     rejected = pa.concat_tables(
         [pa.Table.from_batches([parsed.rejects]).cast(conformed.rejected.schema), conformed.rejected]
     )
-    accepted = wrap(score_quality(conformed.accepted, spec.contract), spec.contract, origin)
+    scored = score_quality(conformed.accepted, spec.contract, conformed.rounded)
+    accepted = wrap(scored, spec.contract, origin, spec.business.names)
     counts = Counts(
         read=parsed.rows.num_rows + parsed.rejects.num_rows, accepted=accepted.num_rows, rejected=rejected.num_rows
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -11,14 +14,21 @@ from transforms.contracts import Column, Contract
 SCORE, ISSUES = "_quality_score", "_quality_issues"
 
 
-def score_quality(table: pa.Table, contract: Contract) -> pa.Table:
+_NONE: Mapping[str, np.ndarray] = MappingProxyType({})
+
+
+def score_quality(table: pa.Table, contract: Contract, rounded: Mapping[str, np.ndarray] = _NONE) -> pa.Table:
     """Appends `_quality_score` double and `_quality_issues` list<string>.
 
     The score is the mean of three shares, each from 0 to 1:
       completeness: declared columns that hold a value;
-      validity: checkable values (enumeration, range or length) that pass;
+      validity: checkable values (enumeration, range or length) that pass; a value that lost digits when it was read
+        counts as one more that does not;
       consistency: rules of the contract that the row does not break.
-    An issue is "missing:COLUMN", "invalid:COLUMN" or "rule:NAME", in declared order.
+    An issue is "missing:COLUMN", "invalid:COLUMN", "rule:NAME", or "rounded:COLUMN", in declared order.
+
+    Args:
+      rounded: decimal column -> the rows whose value had more places than are kept.
     """
     frame = pl.from_arrow(table.select([name for name in table.column_names if name in contract]))
     assert isinstance(frame, pl.DataFrame)
@@ -28,16 +38,17 @@ def score_quality(table: pa.Table, contract: Contract) -> pa.Table:
     exprs += [pl.sql_expr(rule.violated).fill_null(False).alias(f"rule:{rule.name}") for rule in contract.rules]
     tested = frame.select(exprs).get_columns() if exprs else []
     masks = missing + [(s.name, s) for s in tested]
+    masks += [(f"rounded:{name}", pl.Series(mask)) for name, mask in rounded.items()]
     rows = table.num_rows
-    lost = {kind: np.zeros(rows) for kind in ("missing", "invalid", "rule")}
+    lost = {kind: np.zeros(rows) for kind in ("missing", "invalid", "rule", "rounded")}
     for name, mask in masks:
         lost[name.split(":", 1)[0]] += mask.to_numpy()
-    checkable = np.zeros(rows)
+    checkable = lost["rounded"].copy()
     for column, expr in checks:
         if expr is not None:
             checkable += frame[column.name].is_not_null().to_numpy()
     completeness = 1 - lost["missing"] / len(contract.columns)
-    validity = 1 - lost["invalid"] / np.maximum(checkable, 1)
+    validity = 1 - (lost["invalid"] + lost["rounded"]) / np.maximum(checkable, 1)
     consistency = 1 - lost["rule"] / max(len(contract.rules), 1)
     score = np.round((completeness + validity + consistency) / 3, 4)
     return table.append_column(SCORE, pa.array(score)).append_column(ISSUES, _issue_lists(masks, rows))

@@ -21,7 +21,7 @@ from transforms.errors import UserError
 from transforms.io import storage
 from transforms.io.column_map import named
 from transforms.io.delimited import read_csv, read_header
-from transforms.io.jsonl import read_json_lines
+from transforms.io.jsonl import read_json_lines, read_keys
 from transforms.io.parquet import open_parquet, read_parquet, row_groups
 from transforms.io.source import Format, Naming, Parsed, SourceFile, Split
 
@@ -188,10 +188,13 @@ def split(file: SourceFile, target_bytes: int = SPLIT_BYTES) -> list[Split]:
 
 
 def header(file: SourceFile) -> Any:
-    """Column names of a CSV file (list of str), schema of a Parquet file, None for JSON lines or what is no Parquet."""
-    if file.format == "jsonl":
-        return None
+    """Column names of a CSV file and keys of a JSON file's first lines (list of str), schema of a Parquet file.
+
+    None for what is no Parquet; an empty list for a file without a readable line.
+    """
     with _open(file) as source:
+        if file.format == "jsonl":
+            return read_keys(source, file.compression)
         if file.format == "csv":
             return read_header(source, file.compression)[0]
         parquet = open_parquet(source, file.compression)
@@ -237,7 +240,7 @@ def read_split(
 
 
 def _check_header(file: SourceFile, naming: Naming, known: Sequence[str]) -> None:
-    seen = header(file)
+    seen = header(file) if file.format != "jsonl" else None
     if seen is None or not known:
         return
     names = list(getattr(seen, "names", seen))

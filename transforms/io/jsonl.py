@@ -28,6 +28,7 @@ from transforms.io.source import Naming, Parsed, Reject, Split, rejected_batch, 
 
 # Keys are data in some files ({"<customer>": ...}); what goes beyond stays in `_raw` and makes no column.
 MAX_NEW_KEYS = 512
+SAMPLE_BYTES = 256 << 10
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _ANY: dict[str, type[pl.String]] = {"\0": pl.String}  # a column to ask for where none is wanted
 
@@ -47,6 +48,18 @@ def read_json_lines(file: BinaryIO, split: Split, naming: Naming, known: tuple[s
     keys = JsonKeys(naming, known)
     for block in record_blocks(chunks, offset, last_line_end, broken):
         yield parse_block(block, keys)
+
+
+def read_keys(file: BinaryIO, compression: str, sample_bytes: int = SAMPLE_BYTES) -> list[str]:
+    """The keys of the first records, in the order they are met: what a file of JSON lines has for a header."""
+    data, chunks = b"", gunzip(file) if compression == "gzip" else plain(file)
+    for chunk in until_broken(chunks, []):
+        data += chunk
+        if len(data) >= sample_bytes and b"\n" in data:
+            break
+    sample = data.removeprefix(blocks.BOM)[:sample_bytes]
+    lines = sample[: last_line_end(sample)] if last_line_end(sample) and len(data) > sample_bytes else sample
+    return list(dict.fromkeys(key for line in lines.splitlines() if not fault_of(line) for key in _object(line)))
 
 
 def _first_record(file: BinaryIO, split: Split) -> int:
