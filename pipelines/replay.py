@@ -147,7 +147,7 @@ def _through_silver(
     accepted: pa.Table, ids: list[str], refused: dict[str, tuple[str, str]], spec: IngestSpec, country: str
 ) -> _Attempt:
     """A row that silver would still refuse is not accepted: its bronze row may be there already."""
-    rejected = to_silver(accepted, spec.contract, spec.origin.ingested_at, country).rejected
+    rejected = to_silver(accepted, spec.contract, country).rejected
     bad = {
         (row["_file"], row["_position"]): (row["_rule"], row["_reason"])
         for row in rejected.select(["_file", "_position", "_rule", "_reason"]).to_pylist()

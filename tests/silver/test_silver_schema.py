@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 
-from tests.silver.tables import NOW, any_tables, rows_of
+from tests.silver.tables import any_tables, rows_of
 from transforms.contracts import CONTRACTS, contract
 from transforms.silver.schema import as_silver, silver_schema
 from transforms.silver.to_silver import to_silver
@@ -31,7 +31,7 @@ def test_evolution_adds_columns_and_widens_declared_ones():
 @given(any_tables())
 def test_accepted_rows_fit_the_silver_table_and_know_nothing_of_their_run(case):
     table_contract, table = case
-    accepted = to_silver(table, table_contract, NOW).accepted
+    accepted = to_silver(table, table_contract).accepted
     extra = pa.schema([("NEW_COLUMN", pa.string())])
     silver = as_silver(accepted, table_contract, extra)
     silver.validate(full=True)
@@ -44,12 +44,10 @@ def test_accepted_rows_fit_the_silver_table_and_know_nothing_of_their_run(case):
 
 def test_partition_is_the_month_of_the_event_in_utc():
     days = [dt.datetime(2010, 1, 31, 23, 59, tzinfo=dt.UTC), dt.datetime(2010, 2, 1, tzinfo=dt.UTC)]
-    accepted = to_silver(
-        rows_of(TRANSACTIONS, *({"TRANSACTION_DATE": day} for day in days)), TRANSACTIONS, NOW
-    ).accepted
+    accepted = to_silver(rows_of(TRANSACTIONS, *({"TRANSACTION_DATE": day} for day in days)), TRANSACTIONS).accepted
     assert as_silver(accepted, TRANSACTIONS)["_month"].to_pylist() == ["2010-01", "2010-02"]
 
 
 def test_a_column_that_the_rows_lack_is_null():
-    accepted = to_silver(rows_of(TRANSACTIONS, {}), TRANSACTIONS, NOW).accepted
+    accepted = to_silver(rows_of(TRANSACTIONS, {}), TRANSACTIONS).accepted
     assert as_silver(accepted, TRANSACTIONS, pa.schema([("LATER", pa.string())]))["LATER"].to_pylist() == [None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
@@ -30,24 +30,22 @@ class Breach:
     words: Callable[[pa.Table], pl.Series]
 
 
-def check(table: pa.Table, contract: Contract, now: datetime) -> Split:
+def check(table: pa.Table, contract: Contract) -> Split:
     """Splits standardised rows into those kept, with flags, and those rejected, with a reason; order is kept.
 
     Rejected, with `_rule`: a required value missing (`required`), a key or foreign key beyond its length
     (`too_long`), a value outside an enumeration (`allowed_values`), a rule of the contract that rejects (its name).
-    Flagged in `_flags`: `out_of_range:COLUMN`, `future:COLUMN` (event time more than a day after `now`), and the
-    names of the contract's flagging rules. A reason names at most 40 characters of a value, none of a personal one.
-
-    Args:
-      now: with a time zone; what is "future" depends on it, nothing else does.
+    Flagged in `_flags`: `out_of_range:COLUMN`, `future:COLUMN` (event time more than a day after the row's
+    `_ingested_at`, so that it does not matter when the check is made), and the names of the contract's flagging
+    rules. A reason names at most 40 characters of a value, none of a personal one.
     """
-    return check_against(table, table, contract, now)
+    return check_against(table, table, contract)
 
 
-def check_against(table: pa.Table, before: pa.Table, contract: Contract, now: datetime) -> Split:
+def check_against(table: pa.Table, before: pa.Table, contract: Contract) -> Split:
     """As `check`, but the rejected rows are those of `before`: the same rows as they came, so that none is changed."""
     found = _breaches(table, contract)
-    flagged = add_flags(table, _flag_masks(table, contract, now))
+    flagged = add_flags(table, _flag_masks(table, contract))
     if not found:
         return Split(flagged, explain(before.slice(0, 0), table.slice(0, 0), []))
     bad = np.logical_or.reduce([breach.mask for breach in found])
@@ -126,11 +124,11 @@ def _constant(words: str, rows: pa.Table) -> pl.Series:
     return pl.select(pl.repeat(words, rows.num_rows, dtype=pl.String)).to_series()
 
 
-def _flag_masks(table: pa.Table, contract: Contract, now: datetime) -> dict[str, np.ndarray]:
+def _flag_masks(table: pa.Table, contract: Contract) -> dict[str, np.ndarray]:
     masks = {f"out_of_range:{c.name}": _outside(table, c) for c in contract.columns if (c.low, c.high) != (None, None)}
     masks |= {rule.name: _violated(table, rule) for rule in contract.rules if rule.action == "flag"}
     if contract.event_time:
-        masks[f"future:{contract.event_time}"] = _future(table[contract.event_time], now)
+        masks[f"future:{contract.event_time}"] = _future(table[contract.event_time], table["_ingested_at"])
     return masks
 
 
@@ -142,9 +140,8 @@ def _outside(table: pa.Table, column: Column) -> np.ndarray:
     return (~inside).fill_null(False).to_numpy()
 
 
-def _future(times: pa.ChunkedArray, now: datetime) -> np.ndarray:
-    latest = now + _CLOCK_SLACK
-    limit = pa.scalar(latest.date() if pa.types.is_date(times.type) else latest, times.type)
+def _future(times: pa.ChunkedArray, ingested: pa.ChunkedArray) -> np.ndarray:
+    limit = pc.add(ingested, pa.scalar(_CLOCK_SLACK, pa.duration("us"))).cast(times.type)
     return _numpy(pc.fill_null(pc.greater(times, limit), False))
 
 

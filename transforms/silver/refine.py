@@ -41,7 +41,7 @@ class RefineSpec:
     Attributes:
       extra: columns that evolution added, or declared ones with the wider type they have by now.
       is_parent: other tables of the run have foreign keys into this one.
-      now: the run's time; an event later than a day after it is flagged.
+      now: the run's time, for rejects.
       country: alpha-2 code that phone numbers without a country are read in.
     """
 
@@ -82,7 +82,7 @@ class _CleanFn(beam.DoFn):
 
     def process(self, batch: pa.RecordBatch) -> Iterator[Any]:
         spec = self._spec
-        accepted, rejected, _ = to_silver(as_table(batch), spec.contract, spec.now, spec.country)
+        accepted, rejected, _ = to_silver(as_table(batch), spec.contract, spec.country)
         tag = beam.pvalue.TaggedOutput
         yield tag(COUNTS, Counts(read=batch.num_rows, rejected=rejected.num_rows))
         if spec.is_parent:

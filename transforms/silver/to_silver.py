@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import pyarrow as pa
 
 from transforms.contracts import Contract
@@ -13,17 +11,16 @@ from transforms.silver.split import Silvered
 from transforms.silver.standardise import standardise
 
 
-def to_silver(table: pa.Table, contract: Contract, now: datetime, default_country: str = "GB") -> Silvered:
+def to_silver(table: pa.Table, contract: Contract, default_country: str = "GB") -> Silvered:
     """Standardises and checks a batch of bronze rows; accepted + rejected = all rows, each in input order.
 
     Args:
       table: the contract's columns in their Arrow types, other source columns, the bronze envelope.
-      now: with a time zone; event times more than a day later are flagged.
       default_country: ISO 3166-1 alpha-2, for phone numbers and postcodes of rows without a country.
 
     Returns:
       `accepted`: the same columns, standardised, and `_flags` list<string>; the envelope is still there, since
         `latest_by_key` asks for `_ingested_at`. `rejected`: the bronze rows untouched, with `_rule` and `_reason`.
     """
-    split = check_against(standardise(table, contract, default_country), table, contract, now)
+    split = check_against(standardise(table, contract, default_country), table, contract)
     return Silvered(split.accepted, split.rejected, count_flags(split.accepted))
