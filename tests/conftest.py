@@ -1,4 +1,4 @@
-"""Azurite, Microsoft's local stand-in for Azure Blob storage, for the tests marked `azurite`."""
+"""Stand-ins: Azurite for Azure Blob (for the tests marked `azurite`), the loopback for Event Hubs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.event_hubs import LoopbackProcess, loopback
 
 AZURITE = "azurite@3.37.0"
 ACCOUNT = "devstoreaccount1"
@@ -102,3 +104,17 @@ def _wait(port: int, server: subprocess.Popen, log: Path) -> None:
                 return
         time.sleep(0.1)
     raise RuntimeError("azurite did not open its port within 30 s")
+
+
+@pytest.fixture
+def start_loopback(tmp_path) -> Iterator[Callable[..., LoopbackProcess]]:
+    """`start_loopback({"events": 2})` starts an Event Hubs stand-in in its own process; the test's end stops it."""
+    started: list[LoopbackProcess] = []
+
+    def start(hubs: dict[str, int] | None = None, folder: Path | None = None, **settings: object) -> LoopbackProcess:
+        started.append(loopback(folder or tmp_path / f"events{len(started)}", hubs, **settings))
+        return started[-1].start()
+
+    yield start
+    for server in started:
+        server.stop()
