@@ -59,14 +59,18 @@ def bronze(
     ] = None,
     map: Annotated[list[str] | None, typer.Option("--map", help="COLUMN=column of the file; with one --table")] = None,
     format: Annotated[str | None, typer.Option("--format", help="jsonl, csv or parquet; by default by name")] = None,
+    decimal: Annotated[str, typer.Option("--decimal", help="the decimal mark of numbers in CSV, . or ,")] = "",
+    dates: Annotated[str, typer.Option("--dates", help="day-first or month-first, as in 03/04/2010")] = "iso",
     run_time: RunTime = None,
     runner: Runner = "",
     json: Json = False,
 ) -> None:
     """Reads new files into bronze, each once; refused rows go to the rejects."""
     from pipelines.commands import run_bronze
+    from transforms.bronze.cells import Spelling
 
-    run_bronze(lake, input, table or [], map or [], format, _run("bronze", run_time), _engine(runner, context), json)
+    spelling, run, engine = Spelling(decimal, dates), _run("bronze", run_time), _engine(runner, context)
+    run_bronze(lake, input, table or [], map or [], format, spelling, run, engine, json)
 
 
 @app.command(context_settings=_BEAM)

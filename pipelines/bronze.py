@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import apache_beam as beam
 import pyarrow as pa
 
+from pipelines.columns import Header, Recognised, check_by_name, columns_of, name_columns
 from pipelines.config import Lake, Run
 from pipelines.options import Engine
 from pipelines.registry import register_changes, registered
 from pipelines.runs import RecordRun, TableRun, check_counts, table_runs
+from transforms.bronze.cells import AS_USUAL, Spelling
 from transforms.bronze.envelope import Origin, bronze_schema
 from transforms.bronze.evolution import Change, business_schema, evolve
 from transforms.bronze.ingest import IngestFiles, IngestSpec
@@ -26,13 +28,20 @@ from transforms.io.source import Naming
 
 @dataclass(frozen=True)
 class TableInput:
-    """Files of one table: a file, a folder or a glob. `renames`: source column -> contract column."""
+    """Files of one table: a file, a folder or a glob.
+
+    Attributes:
+      maps: contract column -> source column, as the user gave them; also empty, it asks for common names to be
+        recognised. None: columns go by their names alone.
+      spelling: how the files write numbers and dates.
+    """
 
     contract: Contract
     location: str
     format: str | None = None
-    renames: tuple[tuple[str, str], ...] = ()
+    maps: tuple[tuple[str, str], ...] | None = None
     source: str = ""
+    spelling: Spelling = AS_USUAL
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,7 @@ class TablePlan:
     spec: IngestSpec | None = None
     changes: tuple[Change, ...] = ()
     missing: frozenset[str] = frozenset()
+    recognised: tuple[Recognised, ...] = ()
 
     @property
     def contract(self) -> Contract:
@@ -66,6 +76,7 @@ class BronzeResult:
     tables: tuple[TableRun, ...]
     known_files: int
     changes: dict[str, list[Change]] = field(default_factory=dict)
+    recognised: tuple[Recognised, ...] = ()
 
 
 def file_id(file: SourceFile) -> str:
@@ -87,8 +98,9 @@ def _plan_table(lake: Lake, run: Run, table: TableInput) -> TablePlan:
         return TablePlan(table, (), len(found))
     stored = open_table(uri)
     current = business_schema(table.contract, arrow_schema(stored) if stored else None)
-    headers = [seen for seen in map(header, new) if seen is not None]
-    business, changes = evolve(current, [_renamed(seen, table) for seen in headers if isinstance(seen, pa.Schema)])
+    headers, recognised = _headers(new, table)
+    typed = [_renamed(h, file, table.contract) for file, h in headers.items() if isinstance(h, pa.Schema)]
+    business, changes = evolve(current, typed)
     version, _, _ = registered(lake, table.contract)
     origin = Origin(
         source=table.source or table.contract.system,
@@ -98,23 +110,35 @@ def _plan_table(lake: Lake, run: Run, table: TableInput) -> TablePlan:
         schema_version=version + bool(changes) if version else 1,
         next_version=version + 1 if version else 1,
     )
-    spec = IngestSpec(table.contract, business, origin, table.renames)
-    return TablePlan(table, new, len(found) - len(new), spec, tuple(changes), _missing(headers, table))
+    spec = IngestSpec(table.contract, business, origin, table.spelling)
+    missing = _missing(headers, table.contract)
+    return TablePlan(table, tuple(headers), len(found) - len(new), spec, tuple(changes), missing, tuple(recognised))
 
 
-def _names(columns: Sequence[str], table: TableInput) -> list[str]:
+def _headers(new: Sequence[SourceFile], table: TableInput) -> tuple[dict[SourceFile, Header], list[Recognised]]:
+    """(the files, told which of their columns is which, with their headers; what was recognised)."""
+    headers = {file: header(file) for file in new}
+    if table.maps is None:
+        check_by_name(headers, table.contract)
+        return headers, []
+    files, recognised = name_columns(headers, table.contract, dict(table.maps))
+    return dict(zip(files, headers.values(), strict=True)), recognised
+
+
+def _names(columns: Sequence[str], file: SourceFile, contract: Contract) -> list[str]:
     """A header's columns by the names the reader gives them."""
-    return Naming(table.contract.names, dict(table.renames)).unique(columns)
+    return Naming(contract.names, dict(file.renames)).unique(columns)
 
 
-def _renamed(schema: pa.Schema, table: TableInput) -> pa.Schema:
-    return pa.schema([pa.field(n, f.type) for n, f in zip(_names(schema.names, table), schema, strict=True)])
+def _renamed(schema: pa.Schema, file: SourceFile, contract: Contract) -> pa.Schema:
+    names = _names(schema.names, file, contract)
+    return pa.schema([pa.field(name, field.type) for name, field in zip(names, schema, strict=True)])
 
 
-def _missing(headers: Sequence[pa.Schema | list[str]], table: TableInput) -> frozenset[str]:
+def _missing(headers: Mapping[SourceFile, Header], contract: Contract) -> frozenset[str]:
     """Contract columns that a file lacks (for JSON lines, its first ones); they become null."""
-    seen = [_names(h.names if isinstance(h, pa.Schema) else h, table) for h in headers if len(h)]
-    return frozenset(name for columns in seen for name in set(table.contract.names) - set(columns))
+    seen = [_names(columns, file, contract) for file, h in headers.items() if (columns := columns_of(h))]
+    return frozenset(name for columns in seen for name in set(contract.names) - set(columns))
 
 
 def ingest(lake: Lake, run: Run, inputs: Iterable[TableInput], engine: Engine = Engine()) -> BronzeResult:
@@ -135,7 +159,8 @@ def ingest(lake: Lake, run: Run, inputs: Iterable[TableInput], engine: Engine = 
     with engine.pipeline() as root:
         build(root, lake, run, work)
     changes = {p.contract.name: register_changes(lake, run, p.contract, set(p.missing)) for p in work}
-    return BronzeResult(tuple(table_runs(lake, run)), known, changes)
+    recognised = tuple(one for p in work for one in p.recognised)
+    return BronzeResult(tuple(table_runs(lake, run)), known, changes, recognised)
 
 
 def build(root: beam.Pipeline, lake: Lake, run: Run, plans: Sequence[TablePlan]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from time import perf_counter
@@ -11,10 +12,13 @@ from time import perf_counter
 from pipelines import bronze, gold, silver
 from pipelines.config import Lake, Run
 from pipelines.console import Output
-from pipelines.dataset import inputs_of, mapped_input
+from pipelines.dataset import inputs_of
 from pipelines.options import Engine
 from pipelines.runs import TableRun
+from transforms.bronze.cells import Spelling
+from transforms.contracts import contract
 from transforms.errors import UserError
+from transforms.io.column_map import parse_map
 
 
 def _rows(tables: Iterable[TableRun]) -> list[dict[str, object]]:
@@ -40,22 +44,25 @@ def run_bronze(
     tables: list[str],
     maps: list[str],
     format: str | None,
+    spelling: Spelling,
     run: Run,
     engine: Engine,
     as_json: bool,
 ) -> None:
     out = Output(as_json)
     if len(tables) == 1:
-        one, recognised = mapped_input(tables[0], location, maps, format)
-        inputs = [one]
-        out.say(f"columns: {recognised}", columns=recognised)
+        maps_given = tuple(parse_map(maps).items())
+        inputs = [bronze.TableInput(contract(tables[0]), location, format, maps_given)]
     elif maps or format:
         raise UserError("--map and --format are for the files of one table", remedy="name it with --table")
     else:
         inputs = inputs_of(location, tables)
     start = perf_counter()
     with out.working("reading files into bronze"):
-        result = bronze.ingest(Lake(lake), run, inputs, engine)
+        result = bronze.ingest(Lake(lake), run, [replace(one, spelling=spelling) for one in inputs], engine)
+    for one in result.recognised:
+        out.say(one.describe(alone=len(result.recognised) == 1))
+    out.facts["columns"] = [vars(one) for one in result.recognised]
     _say_bronze(result, perf_counter() - start, out)
     out.close()
 

@@ -9,8 +9,6 @@ from pipelines.bronze import TableInput
 from transforms.contracts import CONTRACTS, contract
 from transforms.errors import UserError
 from transforms.generator.dataset import folder
-from transforms.io.column_map import Target, parse_map, recognise
-from transforms.io.files import discover, header
 
 
 def inputs_of(location: str, tables: Sequence[str] = ()) -> list[TableInput]:
@@ -36,22 +34,3 @@ def inputs_of(location: str, tables: Sequence[str] = ()) -> list[TableInput]:
             remedy=f"expected folders such as {folders}; for a single file add --table NAME",
         )
     return found
-
-
-def mapped_input(table: str, location: str, maps: Sequence[str], format: str | None = None) -> tuple[TableInput, str]:
-    """One table from a person's own file, its columns recognised or given: (input, what was recognised)."""
-    target = contract(table)
-    given = parse_map(list(maps))
-    files = discover(location, format)
-    seen = next((found for found in map(header, files) if found is None or len(found)), [])
-    if files[0].format == "jsonl":  # JSON lines name their columns row by row: names match as they are, or as mapped
-        renames = tuple((source, name) for name, source in given.items())
-        return TableInput(target, location, format, renames), "columns are matched by name"
-    names = list(getattr(seen, "names", seen))
-    if not names:
-        return TableInput(target, location, format), "no file has a header, so there is nothing to recognise"
-    # Optional columns are matched by name only where the file has them; the key and other required ones must be there.
-    targets = [Target(column.name, required=not column.nullable) for column in target.columns]
-    found = recognise(names, targets, given)
-    renames = tuple((source, name) for name, source in found.columns.items())
-    return TableInput(target, location, format, renames), found.describe()

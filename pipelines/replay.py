@@ -15,7 +15,7 @@ from pipelines.registry import registered
 from pipelines.runs import TableRun, check_counts, record
 from transforms.bronze.envelope import Origin, bronze_schema
 from transforms.bronze.evolution import business_schema
-from transforms.bronze.ingest import IngestSpec, ingest_batch
+from transforms.bronze.ingest import IngestSpec, RawReading, ingest_batch
 from transforms.contracts import Contract, contract
 from transforms.counts import Counts, TableCounts
 from transforms.io.dead_letter import KEY, OPEN, REJECTS, REPLAYED
@@ -90,13 +90,11 @@ def _name(reject_id: str) -> str:
 
 def _attempts(rejects: pa.Table, spec: IngestSpec, country: str) -> Iterator[_Attempt]:
     """Reads rejects of one format and header together, as a file of their raw records."""
-    for kind in (
-        rejects.select(["raw_format", "raw_header"]).group_by(["raw_format", "raw_header"]).aggregate([]).to_pylist()
-    ):
-        same = pc.equal(rejects["raw_format"], kind["raw_format"])
+    kinds = ["raw_format", "raw_header", "raw_reading"]
+    numbered = rejects.select(kinds).append_column("row", pa.array(range(rejects.num_rows), pa.int64()))
+    for kind in numbered.group_by(kinds).aggregate([("row", "list")]).to_pylist():
         header = kind["raw_header"]
-        same_header = pc.is_null(rejects["raw_header"]) if header is None else pc.equal(rejects["raw_header"], header)
-        rows = rejects.filter(pc.and_(same, pc.fill_null(same_header, False)))
+        rows = rejects.take(pa.array(sorted(kind["row_list"]), pa.int64()))
         found = _read_again(rows, spec, kind["raw_format"], header, country)
         if found is None:  # a record swallowed its neighbours (an open quote): each by itself, then
             for i in range(rows.num_rows):
@@ -111,6 +109,8 @@ def _read_again(
     rejects: pa.Table, spec: IngestSpec, raw_format: str, header: str | None, country: str
 ) -> _Attempt | None:
     """None when the records do not come back one for one."""
+    reading = RawReading.from_json(rejects["raw_reading"][0].as_py())
+    spec = replace(spec, spelling=reading.spelling)
     offsets: dict[int, int] = {}
     with tempfile.TemporaryDirectory(prefix="c360-replay-") as folder:
         path = Path(folder) / f"rejects.{raw_format}"
@@ -122,7 +122,7 @@ def _read_again(
                 file.write(raw + b"\n")
         parts = [
             (parsed, ingest_batch(parsed, spec, replace(spec.origin, file=str(path))))
-            for piece in split(discover(str(path), raw_format)[0])
+            for piece in split(replace(discover(str(path), raw_format)[0], renames=reading.renames))
             for parsed in read_split(piece, tuple(spec.business.names))
         ]
     positions = [p for _, (ok, bad, _) in parts for p in [*ok["_position"].to_pylist(), *bad["_position"].to_pylist()]]

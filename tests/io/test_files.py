@@ -186,12 +186,6 @@ def test_an_empty_file_has_no_rows_and_no_rejects(tmp_path, name):
     assert read(tmp_path / name) == ([], [])
 
 
-def test_a_header_of_other_columns_is_answered_with_what_was_expected(tmp_path):
-    (tmp_path / "f.csv").write_text("foo,bar\n1,2\n")
-    with pytest.raises(UserError, match=r"foo, bar.*--map"):
-        read(tmp_path / "f.csv")
-
-
 def test_a_missing_folder_is_one_clear_line(tmp_path):
     with pytest.raises(UserError, match="no such file or folder"):
         discover(str(tmp_path / "nowhere"))

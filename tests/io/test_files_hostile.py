@@ -4,6 +4,7 @@ import gzip
 import os
 import tracemalloc
 import zlib
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,8 +20,8 @@ KNOWN = ("ID", "AMOUNT", "NOTE")
 
 def read(path, known=KNOWN, renames=None, parts=None):
     rows, rejects = [], []
-    for part in parts or split(discover(str(path))[0]):
-        for parsed in read_split(part, known, renames=renames):
+    for part in parts or split(replace(discover(str(path))[0], renames=tuple((renames or {}).items()))):
+        for parsed in read_split(part, known):
             rows += parsed.rows.to_pylist()
             rejects += parsed.rejects.to_pylist()
     return rows, rejects
@@ -95,7 +96,6 @@ def test_a_byte_order_mark_and_windows_line_ends_leave_no_trace(tmp_path, name):
         ("ID,NOTE\n1,2\n".encode("utf-16"), "UTF-16"),
         (b"ID,NOTE\r1,2\r3,4\r", "carriage return"),
         (b'"ID,NOTE\n1,2\n', "quote in the header"),
-        (b"foo,bar\n1,2\n", r"foo, bar.*ID, AMOUNT, NOTE.*--map"),
     ],
 )
 def test_a_header_that_cannot_be_used_is_one_clear_line(tmp_path, data, words):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from transforms.errors import UserError
 
 # Tried in this order, each on what the ones before could not read. A time without a zone is UTC.
 _TIMESTAMP_FORMATS = (
@@ -23,6 +26,61 @@ _TRUE = ("true", "t", "yes", "y", "1")
 _FALSE = ("false", "f", "no", "n", "0")
 
 
+_DAY = re.compile(r"^\d{1,2}[./-]\d{1,2}[./-](?:\d{4}|\d{2})(?:$|[ T,])")
+_CLOCKS = ("", " %H:%M", " %H:%M:%S%.f", " %I:%M %p", " %I:%M:%S %p")
+DATES = {"iso": "", "day-first": "%d-%m-", "month-first": "%m-%d-"}
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """How text writes numbers and dates.
+
+    Attributes:
+      decimal: "." or "," with the other mark, spaces or apostrophes between thousands; empty: a point, and nothing
+        between thousands.
+      dates: "iso", or what a date like 03/04/2010 begins with: "day-first" or "month-first". ISO is always read.
+
+    Raises:
+      UserError: neither is one of these.
+    """
+
+    decimal: str = ""
+    dates: str = "iso"
+
+    def __post_init__(self) -> None:
+        if self.decimal not in ("", ".", ","):
+            raise UserError(f"{self.decimal!r} is no decimal mark", remedy="use --decimal . or --decimal ,")
+        if self.dates not in DATES:
+            raise UserError(f"{self.dates!r} is no order of dates", remedy=f"use --dates {' or '.join(DATES)}")
+
+    def numbers(self, text: pl.Series) -> pl.Series:
+        """Numbers with a point and nothing between thousands; null where it is not written so."""
+        if not self.decimal:
+            return text
+        thousands = "." if self.decimal == "," else ","
+        mark, group = re.escape(self.decimal), rf"[{re.escape(thousands)} '\u2019\u00a0\u202f]"
+        form = rf"^[+-]?(?:\d+|\d{{1,3}}(?:{group}\d{{3}})+)?(?:{mark}\d*)?(?:[eE][+-]?\d+)?$"
+        fits = text.str.contains(form).fill_null(False)
+        return text.set(~fits, None).str.replace_all(group, "").str.replace(self.decimal, ".", literal=True)
+
+    def times(self, text: pl.Series) -> pl.Series:
+        """Times of dates that begin with a day or a month, as `dates` says; null for others, also ISO. UTC."""
+        fits = text.str.contains(_DAY.pattern).fill_null(False)
+        clean = text.set(~fits, None).str.replace(r"^(\d+)[./](\d+)[./](\d+)", "$1-$2-$3").str.replace(r"[T,]\s*", " ")
+        times = pl.Series(text.name, [None], dtype=pl.Datetime("us", "UTC")).new_from_index(0, len(text))
+        for digits, year in ((4, "%Y"), (2, "%y")):
+            wide = clean.str.contains(rf"^\d+-\d+-\d{{{digits}}}(?: |$)").fill_null(False)
+            for clock in _CLOCKS:
+                read = clean.set(~wide, None).str.to_datetime(
+                    DATES[self.dates] + year + clock, strict=False, time_unit="us"
+                )
+                times = times.zip_with(times.is_not_null(), read.dt.replace_time_zone("UTC"))
+        return times
+
+
+AS_USUAL = Spelling()
+
+
 @dataclass(frozen=True)
 class Cells:
     """`values` in the wanted type; `failed`: true where a cell held something that is not of that type.
@@ -35,7 +93,7 @@ class Cells:
     rounded: pl.Series | None = None
 
 
-def cast_cells(cells: pl.Series, wanted: pa.DataType) -> Cells:
+def cast_cells(cells: pl.Series, wanted: pa.DataType, spelling: Spelling = AS_USUAL) -> Cells:
     """Casts `cells`, or says which could not be cast; a failed cell is null in `values`.
 
     Blank text is a missing value for every type but text. Decimals are rounded to the declared scale; a decimal
@@ -46,7 +104,7 @@ def cast_cells(cells: pl.Series, wanted: pa.DataType) -> Cells:
         return Cells(cells.cast(target), _none(cells))
     if cells.dtype == pl.Binary:
         text = pl.Series(cells.name, [_decoded(value) for value in cells.to_list()], dtype=pl.String)
-        read = cast_cells(text, wanted)
+        read = cast_cells(text, wanted, spelling)
         return Cells(read.values, read.failed | (cells.is_not_null() & text.is_null()))
     if target == pl.String:
         return Cells(_as_text(cells), _none(cells))
@@ -59,8 +117,8 @@ def cast_cells(cells: pl.Series, wanted: pa.DataType) -> Cells:
     given = (text != "").fill_null(False)
     if not given.all():
         text = text.set(~given, None)
-    parsed = _parse(text, target)
-    return Cells(parsed, given & parsed.is_null(), _rounded(text, parsed))
+    parsed = _parse_spelt(text, target, spelling)
+    return Cells(parsed, given & parsed.is_null(), _rounded(spelling.numbers(text), parsed))
 
 
 def text_cells(cells: pl.Series) -> pl.Series:
@@ -137,6 +195,17 @@ def _cast_typed(cells: pl.Series, target: pl.DataType) -> pl.Series | None:
     return None
 
 
+def _parse_spelt(text: pl.Series, target: pl.DataType, spelling: Spelling) -> pl.Series:
+    if target.is_numeric():
+        return _parse(spelling.numbers(text), target)
+    if spelling.dates == "iso" or not target.is_temporal():
+        return _parse(text, target)
+    spelt = spelling.times(text)
+    rest = text.set(spelt.is_not_null(), None)
+    spelt = spelt.dt.date() if target == pl.Date else spelt
+    return spelt.zip_with(spelt.is_not_null(), _parse(rest, target))
+
+
 def _parse(text: pl.Series, target: pl.DataType) -> pl.Series:
     if target == pl.Int64:
         return _parse_integers(text)
@@ -161,7 +230,7 @@ def _parse_integers(text: pl.Series) -> pl.Series:
 
 
 def _parse_dates(text: pl.Series) -> pl.Series:
-    dates = text.str.to_date("%Y-%m-%d", strict=False)
+    dates = _whole_years(text.str.to_date("%Y-%m-%d", strict=False), text)
     rest = text.is_not_null() & dates.is_null()
     if not rest.any():
         return dates
@@ -176,7 +245,13 @@ def _parse_timestamps(text: pl.Series) -> pl.Series:
             break
         found = read(text.filter(rest))
         times = found if rest.all() else times.scatter(rest.arg_true(), found)
-    return times
+    return _whole_years(times, text)
+
+
+def _whole_years(when: pl.Series, text: pl.Series) -> pl.Series:
+    """Without what was read from "01-12-10" as of the year 1."""
+    early = (when.dt.year() < 1000).fill_null(False)
+    return when.set(early & ~text.str.contains(r"^\d{4}").fill_null(False), None) if early.any() else when
 
 
 def _reader(form: str, zoned: bool):  # type: ignore[no-untyped-def]

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from transforms.bronze.cells import Cells, arrow, cast_cells, is_numeric_text, text_cells
+from transforms.bronze.cells import AS_USUAL, Cells, Spelling, arrow, cast_cells, is_numeric_text, text_cells
 from transforms.contracts import Contract
 from transforms.io.source import RAW_LIMIT, REJECTED
 
@@ -38,7 +38,7 @@ class Conformed:
     rounded: Mapping[str, np.ndarray]
 
 
-def conform(rows: pa.RecordBatch, contract: Contract, schema: pa.Schema) -> Conformed:
+def conform(rows: pa.RecordBatch, contract: Contract, schema: pa.Schema, spelling: Spelling = AS_USUAL) -> Conformed:
     """Casts source rows to `schema`: the contract's columns, and those that bronze has gained since.
 
     Args:
@@ -46,6 +46,7 @@ def conform(rows: pa.RecordBatch, contract: Contract, schema: pa.Schema) -> Conf
       contract: says which columns are required.
       schema: the business columns of bronze with their Arrow types. A column the rows lack becomes null; a column
         only the rows have is added. Columns that no contract declares are text and never cost a row.
+      spelling: how text cells write numbers and dates.
 
     A row is rejected, with the first failing column's rule and a reason that names columns but no values, when a
     required value is missing (`required`) or a cell is not of its type (`not_a_date`, `decimal_overflow`, ...).
@@ -66,7 +67,7 @@ def conform(rows: pa.RecordBatch, contract: Contract, schema: pa.Schema) -> Conf
         if field.name not in contract:
             columns[field.name] = arrow(text_cells(frame[field.name]), field.type)
             continue
-        cast = cast_cells(frame[field.name], field.type)
+        cast = cast_cells(frame[field.name], field.type, spelling)
         columns[field.name] = arrow(cast.values, field.type)
         failures += _failures(field, frame[field.name], cast)
         if cast.rounded is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -9,13 +10,14 @@ import apache_beam as beam
 import pyarrow as pa
 
 from transforms.batches import as_batch, register_batch_coder
+from transforms.bronze.cells import AS_USUAL, Spelling
 from transforms.bronze.conform import conform
 from transforms.bronze.envelope import Origin, bronze_schema, wrap
 from transforms.bronze.quality import score_quality
 from transforms.contracts import Contract
 from transforms.counts import ACCEPTED, COUNTS, REJECTED, Counts
 from transforms.io.dead_letter import dead_letters
-from transforms.io.files import Parsed, Split, header_line, read_split
+from transforms.io.files import Parsed, SourceFile, Split, header_line, read_split
 
 
 @dataclass(frozen=True)
@@ -25,13 +27,13 @@ class IngestSpec:
     Attributes:
       business: bronze's business columns with their types; see `transforms.bronze.evolution`.
       origin: run id, time and schema version; the file's name is filled in per file.
-      renames: source column -> contract column, where the user mapped them.
+      spelling: how the files write numbers and dates.
     """
 
     contract: Contract
     business: pa.Schema
     origin: Origin
-    renames: tuple[tuple[str, str], ...] = ()
+    spelling: Spelling = AS_USUAL
 
 
 @dataclass(eq=False)
@@ -59,10 +61,10 @@ class _IngestFn(beam.DoFn):
         self._spec = spec
 
     def process(self, split: Split) -> Iterator[pa.RecordBatch | beam.pvalue.TaggedOutput]:
-        spec, counts = self._spec, Counts()
+        spec, counts = _spec_for(split.file, self._spec), Counts()
         origin = replace(spec.origin, file=split.file.path)
         columns = tuple(spec.business.names)
-        for parsed in read_split(split, columns, renames=dict(spec.renames)):
+        for parsed in read_split(split, columns):
             accepted, rejected, part = ingest_batch(parsed, spec, origin)
             counts += part
             if accepted.num_rows:
@@ -75,7 +77,8 @@ class _IngestFn(beam.DoFn):
                     source=origin.source,
                     file=origin.file,
                     raw_format="csv" if split.file.format == "csv" else "jsonl",
-                    raw_header=header_line(split.file, dict(spec.renames)) if split.file.format == "csv" else None,
+                    raw_header=header_line(split.file) if split.file.format == "csv" else None,
+                    raw_reading=RawReading.of(split.file, spec.spelling).to_json(),
                     at=origin.ingested_at,
                     run_id=origin.run_id,
                     fingerprint=split.file.fingerprint,
@@ -84,9 +87,38 @@ class _IngestFn(beam.DoFn):
         yield beam.pvalue.TaggedOutput(COUNTS, counts)
 
 
+def _spec_for(file: SourceFile, spec: IngestSpec) -> IngestSpec:
+    """JSON and Parquet have numbers of their own; only in CSV are they written as somebody's locale wants it."""
+    return spec if file.format == "csv" else replace(spec, spelling=replace(spec.spelling, decimal=""))
+
+
+@dataclass(frozen=True)
+class RawReading:
+    """How a reject's raw bytes were read, beside its header; kept with the reject, so that replay reads them alike."""
+
+    renames: tuple[tuple[str, str], ...] = ()
+    spelling: Spelling = AS_USUAL
+
+    @classmethod
+    def of(cls, file: SourceFile, spelling: Spelling) -> RawReading:
+        """Rows of Parquet are kept as JSON by their names in the lake, so that they need no renaming."""
+        return cls(() if file.format == "parquet" else file.renames, spelling)
+
+    def to_json(self) -> str | None:
+        """None for a file that is read by its names and in the usual spelling."""
+        return None if self == RawReading() else json.dumps({"columns": dict(self.renames), **vars(self.spelling)})
+
+    @classmethod
+    def from_json(cls, text: str | None) -> RawReading:
+        if text is None:
+            return cls()
+        told = json.loads(text)
+        return cls(tuple(told.pop("columns").items()), Spelling(**told))
+
+
 def ingest_batch(parsed: Parsed, spec: IngestSpec, origin: Origin) -> tuple[pa.Table, pa.Table, Counts]:
     """One batch of a reader through the bronze kernels: (bronze rows, rejected rows, counts)."""
-    conformed = conform(parsed.rows, spec.contract, spec.business)
+    conformed = conform(parsed.rows, spec.contract, spec.business, spec.spelling)
     rejected = pa.concat_tables(
         [pa.Table.from_batches([parsed.rejects]).cast(conformed.rejected.schema), conformed.rejected]
     )

@@ -101,6 +101,8 @@ def recognise(seen: Sequence[str], targets: Sequence[Target], explicit: Mapping[
             raise UserError(
                 f"--map names {asked}, which is no column here", remedy=f"use one of {named(names.values())}"
             )
+        alike = [name for name in seen if name.strip().lower() == column.lower()]
+        column = column if column in seen or len(alike) != 1 else alike[0]
         if column not in seen:
             raise UserError(
                 f"--map wants the column {column!r}", where=f"the file has {named(seen)}", remedy="check its name"

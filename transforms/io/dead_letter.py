@@ -24,7 +24,8 @@ REJECTS = pa.schema(
         pa.field("raw", pa.binary()),  # the bytes as they came; at most the first MiB
         pa.field("raw_bytes", pa.int64(), nullable=False),  # how long the record really is
         pa.field("raw_format", pa.string(), nullable=False),  # "jsonl" or "csv"
-        pa.field("raw_header", pa.string()),  # CSV: the header line, columns as they were mapped
+        pa.field("raw_header", pa.string()),  # CSV: the file's header line
+        pa.field("raw_reading", pa.string()),  # JSON: how columns were mapped, numbers and dates spelt; null as usual
         pa.field("attempts", pa.int32(), nullable=False),
         pa.field("status", pa.string(), nullable=False),
         pa.field("rejected_at", pa.timestamp("us", tz="UTC"), nullable=False),
@@ -51,6 +52,7 @@ def dead_letters(
     file: str | pa.Array,
     raw_format: str,
     raw_header: str | None,
+    raw_reading: str | None = None,
     at: datetime,
     run_id: str,
     fingerprint: str = "",
@@ -81,6 +83,7 @@ def dead_letters(
         "raw_bytes": rejected["_raw_bytes"],
         "raw_format": pa.repeat(raw_format, rows),
         "raw_header": pa.repeat(pa.scalar(raw_header, pa.string()), rows),
+        "raw_reading": pa.repeat(pa.scalar(raw_reading, pa.string()), rows),
         "attempts": pa.repeat(pa.scalar(attempts, pa.int32()), rows) if isinstance(attempts, int) else attempts,
         "status": pa.repeat(OPEN, rows),
         "rejected_at": pa.repeat(pa.scalar(at, REJECTS.field("rejected_at").type), rows),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import glob
 import hashlib
 import io
@@ -19,7 +20,6 @@ from apache_beam.options.pipeline_options import AzureOptions, PipelineOptions
 
 from transforms.errors import UserError
 from transforms.io import storage
-from transforms.io.column_map import named
 from transforms.io.delimited import read_csv, read_header
 from transforms.io.jsonl import read_json_lines, read_keys
 from transforms.io.parquet import open_parquet, read_parquet, row_groups
@@ -196,60 +196,50 @@ def header(file: SourceFile) -> Any:
         if file.format == "jsonl":
             return read_keys(source, file.compression)
         if file.format == "csv":
-            return read_header(source, file.compression)[0]
+            return _csv_header(file, source)[0]
         parquet = open_parquet(source, file.compression)
         return parquet.schema_arrow if parquet else None
 
 
-def header_line(file: SourceFile, renames: Mapping[str, str]) -> str:
-    """The header line that a CSV file would have with its columns renamed, in its own delimiter."""
+@functools.lru_cache(maxsize=64)
+def header_line(file: SourceFile) -> str:
+    """The header of a CSV file, whatever its line ends and quotes, as one line in its own delimiter."""
     with _open(file) as source:
-        names, delimiter, _ = read_header(source, file.compression)
+        names, delimiter, _ = _csv_header(file, source)
     line = io.StringIO()
-    csv.writer(line, delimiter=delimiter.decode(), lineterminator="").writerow([renames.get(n, n) for n in names])
+    csv.writer(line, delimiter=delimiter.decode(), lineterminator="").writerow(names)
     return line.getvalue()
 
 
-def read_split(
-    part: Split, known: Sequence[str], batch_rows: int = 65_536, renames: Mapping[str, str] | None = None
-) -> Iterator[Parsed]:
+def _csv_header(file: SourceFile, source: BinaryIO) -> tuple[list[str], bytes, int]:
+    try:
+        return read_header(source, file.compression)
+    except UserError as error:
+        raise UserError(error.what, where=file.path, remedy=error.remedy) from None
+
+
+def read_split(part: Split, known: Sequence[str], batch_rows: int = 65_536) -> Iterator[Parsed]:
     """Reads one part of a file.
 
     Args:
-      known: the columns that are expected; names match whatever their case, spaces and dashes.
-      renames: source column -> column, where the reader should not go by the name.
+      known: the columns that are expected; names match whatever their case, spaces and dashes, or as the file's
+        `renames` say.
 
     Gives batches whose `rows` have one column each source column (text, or typed from Parquet), `_position` int64
     (the record's first byte in the uncompressed file, or the row number in Parquet) and `_raw` binary (the record's
     bytes; null for Parquet). Every record is in `rows` or in `rejects`, once, whatever the bytes.
-
-    Raises:
-      UserError: a CSV or Parquet file has none of the known columns.
     """
+    renames = dict(part.file.renames)
     naming = Naming(known, renames)
-    _check_header(part.file, naming, known)
     with _open(part.file) as file:
         if part.file.format == "parquet":
             yield from read_parquet(file, part, naming, batch_rows)
         elif part.file.format == "csv":
             yield from _sliced(read_csv(file, part, naming), batch_rows)
         else:
-            targets = set((renames or {}).values())
-            keys = (*(renames or {}), *(name for name in known if name not in targets))
+            targets = set(renames.values())
+            keys = (*renames, *(name for name in known if name not in targets))
             yield from _sliced(read_json_lines(file, part, naming, keys), batch_rows)
-
-
-def _check_header(file: SourceFile, naming: Naming, known: Sequence[str]) -> None:
-    seen = header(file) if file.format != "jsonl" else None
-    if seen is None or not known:
-        return
-    names = list(getattr(seen, "names", seen))
-    if names and not set(map(naming, names)) & set(known):
-        raise UserError(
-            f"the header has none of the table's columns: {named(names)}",
-            where=file.path,
-            remedy=f"expected columns such as {', '.join(list(known)[:6])}; name others with --map COLUMN=column",
-        )
 
 
 def _sliced(parsed: Iterator[Parsed], batch_rows: int) -> Iterator[Parsed]:

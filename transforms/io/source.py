@@ -27,13 +27,19 @@ REJECTED = pa.schema(
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file to read. `fingerprint` changes when the content changes under the same name."""
+    """A file to read.
+
+    Attributes:
+      fingerprint: changes when the content changes under the same name.
+      renames: source column -> column, where the reader should not go by the name.
+    """
 
     path: str
     size: int
     fingerprint: str
     format: Format
     compression: Literal["none", "gzip"] = "none"
+    renames: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
