@@ -16,6 +16,7 @@ WIRING = {
     "transforms/silver/refine.py",
     "transforms/gold/assemble.py",
     "transforms/io/delta.py",
+    "transforms/io/event_hubs.py",
     "transforms/io/files.py",
 }
 FILES = sorted(

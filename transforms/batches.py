@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import struct
+
 import apache_beam as beam
 import pyarrow as pa
+
+from transforms.positions import Piece
+
+_LENGTH = struct.Struct("<I")
 
 
 class RecordBatchCoder(beam.coders.Coder):
@@ -30,9 +37,36 @@ class RecordBatchCoder(beam.coders.Coder):
         return pa.RecordBatch
 
 
+class PieceCoder(beam.coders.Coder):
+    """Encodes a `Piece` as its range and its rows, those as `RecordBatchCoder` does."""
+
+    def __init__(self) -> None:
+        self._rows = RecordBatchCoder()
+
+    def encode(self, value: Piece) -> bytes:
+        head = json.dumps([value.log, value.low, value.high, value.gap]).encode()
+        return b"".join([_LENGTH.pack(len(head)), head, self._rows.encode(value.rows)])
+
+    def decode(self, encoded: bytes) -> Piece:
+        (length,) = _LENGTH.unpack_from(encoded)
+        start = _LENGTH.size + length
+        log, low, high, gap = json.loads(encoded[_LENGTH.size : start])
+        return Piece(log, low, high, self._rows.decode(encoded[start:]), tuple(gap) if gap else None)
+
+    def estimate_size(self, value: Piece) -> int:
+        return int(value.rows.nbytes) + 64
+
+    def is_deterministic(self) -> bool:
+        return True
+
+    def to_type_hint(self) -> type:
+        return Piece
+
+
 def register_batch_coder() -> None:
-    """Makes Beam carry record batches as Arrow; called from each `expand`, since without it Beam pickles them."""
+    """Makes Beam carry record batches and pieces as Arrow; called from each `expand`, or Beam would pickle them."""
     beam.coders.registry.register_coder(pa.RecordBatch, RecordBatchCoder)
+    beam.coders.registry.register_coder(Piece, PieceCoder)
 
 
 def as_table(batch: pa.RecordBatch) -> pa.Table:

@@ -1,0 +1,232 @@
+"""Event Hubs in: one splittable DoFn, one restriction a partition, one `Piece` a bounded pull."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import pyarrow.compute as pc
+from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
+from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
+from apache_beam.metrics.metric import Metrics
+from apache_beam.transforms.core import RestrictionProvider
+from apache_beam.transforms.window import TimestampedValue
+from apache_beam.utils.timestamp import MIN_TIMESTAMP, Duration, Timestamp
+
+from transforms.batches import register_batch_coder
+from transforms.errors import UserError
+from transforms.io.event_hubs_client import EVENTS, HubConnection, HubReader, PartitionState, partitions
+from transforms.io.event_hubs_pool import HeldReader, ReaderPool
+from transforms.positions import Piece
+
+__all__ = ["EVENTS", "HubConnection", "HubReader", "Limits", "PartitionState", "ReadFromEventHubs", "partitions"]
+
+END = 1 << 62  # no partition ever gets there
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much is read at once, and how fast.
+
+    Attributes:
+      max_events, max_bytes: the most one piece holds.
+      pull_seconds: how long one pull waits for the first event.
+      more_seconds: the pause where more is waiting. Flink cuts it to whole seconds: give 1 there.
+      poll_seconds: the pause where nothing is waiting.
+      max_events_per_second, max_bytes_per_second: over all partitions. Prism has no back-pressure: what a source reads
+        faster than the sink writes piles up in memory. The defaults lie well above what the Python client can read, and
+        below what the bronze sink took on two cores.
+      idle_seconds: how often a silent partition is asked whether it really has nothing.
+      slack_seconds: how far the watermark of a silent partition stays behind the clock.
+      check_seconds: how often the number of partitions is looked at.
+      until_idle_seconds: ends the read of a partition that was silent for so long; None reads for ever.
+    """
+
+    max_events: int = 5_000
+    max_bytes: int = 8 << 20
+    pull_seconds: float = 0.2
+    more_seconds: float = 0.02
+    poll_seconds: float = 0.2
+    max_events_per_second: float = 100_000
+    max_bytes_per_second: float = 64 << 20
+    idle_seconds: float = 10.0
+    slack_seconds: float = 1.0
+    check_seconds: float = 60.0
+    until_idle_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_events", "max_bytes", "pull_seconds", "max_events_per_second", "max_bytes_per_second"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+
+
+class Partition(NamedTuple):
+    """One partition to read; `of` is how many its hub has, `share` its part of the rate limits."""
+
+    hub: str
+    id: str
+    of: int
+    share: float
+
+    @property
+    def log(self) -> str:
+        return f"{self.hub}/{self.id}"
+
+
+@dataclass(eq=False)
+class ReadFromEventHubs(beam.PTransform):
+    """Reads hubs for ever: PBegin -> PCollection[Piece], rows of schema EVENTS in sequence order.
+
+    Each piece covers every position from the one wanted to the last one read, so that holes and what retention took
+    are inside of it; the latter is named by `Piece.gap`, counted (`gaps`, `lost_events`) and logged. An element's
+    timestamp is the enqueued time of its last event, never earlier than the one before it in the partition, so that no
+    piece is ever late; a silent partition's watermark follows the clock. Positions are contiguous within one reading
+    of a partition; an engine may give a piece again (see `transforms.positions.advance`).
+
+    Args:
+      start: the first wanted sequence number of a log ("<hub>/<partition>"); called on the worker.
+      owner_level: makes this reader the only one of its consumer group; a later one of the same level takes over.
+
+    Raises:
+      UserError (on the worker): wrong key, unknown hub, no answer for a minute, taken over by another reader, a start
+        beyond the hub's end, another number of partitions than at the start.
+    """
+
+    connection: HubConnection
+    hubs: tuple[str, ...]
+    start: Callable[[str], int]
+    limits: Limits = field(default_factory=Limits)
+    owner_level: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        if not self.hubs or len(set(self.hubs)) < len(self.hubs):
+            raise UserError(f"hubs must be named, each once, not {self.hubs!r}", "--hubs")
+
+    def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection:
+        register_batch_coder()
+        connection, hubs = self.connection, self.hubs
+        read = beam.ParDo(_ReadFn(connection, self.start, self.limits, self.owner_level)).with_output_types(Piece)
+        return (
+            root
+            | "Hubs" >> beam.Create([hubs])
+            | "FindPartitions" >> beam.FlatMap(lambda names: find_partitions(connection, names))
+            | "SpreadPartitions" >> beam.Reshuffle()
+            | "ReadPartitions" >> read
+        )
+
+
+def find_partitions(connection: HubConnection, hubs: tuple[str, ...]) -> list[Partition]:
+    """All partitions of the hubs."""
+    found = [(hub, ids) for hub in hubs for ids in [partitions(connection, hub)]]
+    total = sum(len(ids) for _, ids in found)
+    return [Partition(hub, id_, len(ids), 1 / total) for hub, ids in found for id_ in ids]
+
+
+class _Tracker(OffsetRestrictionTracker):
+    """Positions of one partition; may stop anywhere, and is never shared between two readers."""
+
+    def is_bounded(self) -> bool:
+        return False
+
+    def try_split(self, fraction_of_remainder: float) -> tuple[OffsetRange, OffsetRange] | None:
+        return super().try_split(0) if fraction_of_remainder == 0 else None  # type: ignore[no-any-return]
+
+
+class _ReadFn(beam.DoFn, RestrictionProvider):
+    def __init__(
+        self, connection: HubConnection, start: Callable[[str], int], limits: Limits, owner_level: int | None
+    ) -> None:
+        self._start, self._limits = start, limits
+        self._pool = ReaderPool(connection, owner_level)
+        self._events, self._bytes, self._gaps, self._lost = (
+            Metrics.counter("event_hubs", name) for name in ("events", "bytes", "gaps", "lost_events")
+        )
+
+    def initial_restriction(self, element: Partition) -> OffsetRange:
+        return OffsetRange(self._start(element.log), END)
+
+    def create_tracker(self, restriction: OffsetRange) -> _Tracker:
+        return _Tracker(restriction)
+
+    def restriction_size(self, element: Partition, restriction: OffsetRange) -> int:
+        return self._pool.backlog(element.log, restriction.start)
+
+    def split(self, element: Partition, restriction: OffsetRange) -> Iterator[OffsetRange]:
+        yield restriction
+
+    def truncate(self, element: Partition, restriction: OffsetRange) -> None:
+        return None  # draining: bronze knows where to go on
+
+    @beam.DoFn.unbounded_per_element()
+    def process(
+        self,
+        element: Partition,
+        tracker: Any = beam.DoFn.RestrictionParam(),
+        watermark: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),
+    ) -> Iterator[TimestampedValue]:
+        begun, limits = time.monotonic(), self._limits
+        with self._pool.reader(element.hub, element.id, tracker.current_restriction().start) as reader:
+            piece = reader.pull(limits.max_events, limits.pull_seconds, limits.max_bytes)
+            now = self._look(reader, element, idle=piece is None or not piece.rows.num_rows)
+            if piece is None and self._silent(reader):
+                tracker.try_claim(END)  # refused: the restriction is done
+                return
+        if piece is not None and not tracker.try_claim(piece.high):
+            return  # stopped meanwhile; the rest begins before this piece
+        last = watermark.current_watermark() or MIN_TIMESTAMP
+        if piece is None:
+            if now is not None:
+                watermark.set_watermark(max(last, Timestamp(now - limits.slack_seconds)))
+            tracker.defer_remainder(_seconds(limits.poll_seconds))
+            return
+        arrived = max(last, _arrival(piece))
+        yield TimestampedValue(piece, arrived)
+        self._count(piece)
+        watermark.set_watermark(arrived)
+        tracker.defer_remainder(_seconds(self._pause(element, piece, time.monotonic() - begun)))
+
+    def _look(self, reader: HeldReader, partition: Partition, idle: bool) -> float | None:
+        """Asks the hub what is due; the time until which an idle partition is known to hold nothing new."""
+        if reader.due("partitions", self._limits.check_seconds, first=False):
+            reader.check_partitions(partition.of)
+        if not idle or not reader.due("idle", self._limits.idle_seconds):
+            return None
+        now = time.time()
+        return now if reader.ask().last_sequence_number < reader.next else None
+
+    def _silent(self, reader: HeldReader) -> bool:
+        limit = self._limits.until_idle_seconds
+        return limit is not None and reader.idle_seconds >= limit and reader.ask().last_sequence_number < reader.next
+
+    def _pause(self, partition: Partition, piece: Piece, spent: float) -> float:
+        limits, full = self._limits, piece.rows.num_rows > 0
+        events = piece.rows.num_rows / (limits.max_events_per_second * partition.share)
+        size = piece.rows.nbytes / (limits.max_bytes_per_second * partition.share)
+        return max(limits.more_seconds if full else limits.poll_seconds, events - spent, size - spent)
+
+    def _count(self, piece: Piece) -> None:
+        self._events.inc(piece.rows.num_rows)
+        self._bytes.inc(piece.rows.nbytes)
+        Metrics.gauge("event_hubs", f"backlog_events/{piece.log}").set(self._pool.backlog(piece.log, piece.high + 1))
+        if piece.rows.num_rows:
+            lag = time.time() - _arrival(piece).micros / 1e6
+            Metrics.gauge("event_hubs", f"lag_seconds/{piece.log}").set(max(0, round(lag)))
+        if piece.gap:
+            self._gaps.inc()
+            self._lost.inc(piece.gap[1] - piece.gap[0] + 1)
+            _LOGGER.warning("%s: events %d to %d are not in the hub any more (retention)", piece.log, *piece.gap)
+
+
+def _arrival(piece: Piece) -> Timestamp:
+    times = piece.rows["enqueued_at"]
+    return Timestamp(micros=pc.max(times).cast("int64").as_py()) if len(times) else MIN_TIMESTAMP
+
+
+def _seconds(seconds: float) -> Duration:
+    return Duration(micros=int(seconds * 1e6))

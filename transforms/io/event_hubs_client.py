@@ -1,0 +1,410 @@
+"""The one place that talks to the Azure Event Hubs client, its private parts included; no Beam."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+
+from transforms.errors import UserError
+
+if TYPE_CHECKING:
+    from azure.eventhub import EventHubConsumerClient, EventHubProducerClient
+
+EVENTS = pa.schema(
+    [
+        pa.field("sequence_number", pa.int64(), nullable=False),
+        pa.field("enqueued_at", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("schema_id", pa.string()),
+        pa.field("content_type", pa.string()),
+        pa.field("body", pa.binary(), nullable=False),
+    ]
+)
+SCHEMA_ID = "schema-id"  # the application property that names the table, or the table and its version
+PREFETCH = 1000
+SOCKET_SECONDS = 0.1  # the longest the client blocks on a silent socket
+FRAMES_A_STEP = 32
+PATIENCE_SECONDS = 60.0
+
+_MICROS = EVENTS.field("enqueued_at").type
+_SEQUENCE, _ENQUEUED = b"x-opt-sequence-number", b"x-opt-enqueued-time"
+_FOREVER = 1e9
+_SETTINGS: dict[str, Any] = {
+    "retry_total": 0,
+    "retry_backoff_factor": 0,
+    "socket_timeout": SOCKET_SECONDS,
+    "auth_timeout": 20,
+}
+
+
+@dataclass(frozen=True)
+class HubConnection:
+    """How to reach an Event Hubs namespace; neither `str` nor `repr` shows the key.
+
+    Attributes:
+      reference: a connection string, `sb://NAMESPACE.servicebus.windows.net` (Azure AD), `env:NAME` or `file:PATH`.
+        The last two are read where they are used, so that no key travels with a pipeline.
+      consumer_group: the group that reads.
+    """
+
+    reference: str = field(repr=False)
+    consumer_group: str = "$Default"
+
+    @classmethod
+    def from_url(cls, reference: str, consumer_group: str = "$Default") -> HubConnection:
+        """The connection that a command line's `--events` names.
+
+        Raises:
+          UserError: the variable or file is not there, or what it holds is no connection string.
+        """
+        connection = cls(reference.strip(), consumer_group)
+        connection._settings()
+        return connection
+
+    @property
+    def address(self) -> str:
+        """`sb://host:port`, what may be shown."""
+        return f"sb://{urlsplit(self._settings().get('endpoint', '')).netloc}"
+
+    def __str__(self) -> str:
+        return f"{self.address} ({self.consumer_group})"
+
+    def __repr__(self) -> str:
+        return f"HubConnection({self.address!r}, consumer_group={self.consumer_group!r})"
+
+    def consumer(self, hub: str) -> EventHubConsumerClient:
+        """A client that reads `hub`; it connects when it is used."""
+        from azure.eventhub import EventHubConsumerClient
+
+        with _told(self, hub):
+            settings = self._settings(hub)
+            if "text" in settings:
+                return EventHubConsumerClient.from_connection_string(
+                    settings["text"], self.consumer_group, eventhub_name=hub, **_SETTINGS
+                )
+            host = urlsplit(settings["endpoint"]).netloc
+            return EventHubConsumerClient(host, hub, self.consumer_group, credential=_identity(self), **_SETTINGS)
+
+    def producer(self, hub: str) -> EventHubProducerClient:
+        """A client that writes to `hub`; it connects when it is used."""
+        from azure.eventhub import EventHubProducerClient
+
+        with _told(self, hub):
+            settings = self._settings(hub)
+            if "text" in settings:
+                return EventHubProducerClient.from_connection_string(settings["text"], eventhub_name=hub, **_SETTINGS)
+            host = urlsplit(settings["endpoint"]).netloc
+            return EventHubProducerClient(host, hub, credential=_identity(self), **_SETTINGS)
+
+    def _settings(self, hub: str = "") -> dict[str, str]:
+        """The endpoint and, for a connection string, its text; never shown."""
+        text, source = _resolve(self.reference)
+        if text.lower().startswith("sb://") and ";" not in text:
+            return {"endpoint": text.rstrip("/")}
+        pairs = {k.strip().lower(): v for k, _, v in (part.partition("=") for part in text.split(";")) if v}
+        missing = [name for name in ("endpoint",) if name not in pairs]
+        if "sharedaccesssignature" not in pairs:
+            missing += [name for name in ("sharedaccesskeyname", "sharedaccesskey") if name not in pairs]
+        if missing:
+            raise UserError(
+                f"no connection string of Event Hubs: {', '.join(missing)} missing",
+                source,
+                "copy it from the namespace's access policies, or give sb://NAMESPACE.servicebus.windows.net",
+            )
+        bound = pairs.get("entitypath")
+        if hub and bound and bound != hub:
+            raise UserError(
+                f"the connection string is for the hub {bound!r} alone, and {hub!r} is wanted",
+                source,
+                "use a connection string of the namespace",
+            )
+        return {"endpoint": pairs["endpoint"], "text": text}
+
+
+def _resolve(reference: str) -> tuple[str, str]:
+    """(the connection string, where it came from)"""
+    kind, _, name = reference.partition(":")
+    if kind == "env":
+        value = os.environ.get(name, "").strip()
+        if not value:
+            raise UserError(f"the variable {name} is not set", "--events", "export it with the connection string")
+        return value, reference
+    if kind == "file":
+        try:
+            return Path(name.removeprefix("//")).read_text().strip(), reference
+        except OSError as error:
+            raise UserError(f"the file cannot be read: {error.strerror}", reference, "check the path") from None
+    return reference, "--events"
+
+
+def _identity(connection: HubConnection) -> Any:
+    try:
+        from azure.identity import DefaultAzureCredential
+    except ImportError:
+        raise UserError(
+            "signing in to Azure needs azure-identity", connection.address, "pip install azure-identity"
+        ) from None
+    return DefaultAzureCredential()
+
+
+class Transient(Exception):
+    """The hub did not answer, or is busy; another try may succeed. `condition` is what it said."""
+
+    def __init__(self, condition: str) -> None:
+        self.condition = condition
+        super().__init__(condition)
+
+
+@contextlib.contextmanager
+def _told(connection: HubConnection, hub: str) -> Iterator[None]:
+    """Turns the client's errors into `UserError`, or into `Transient` where trying again may help."""
+    try:
+        yield
+    except (UserError, Transient):
+        raise
+    except Exception as error:
+        _explain(error, connection, hub)
+
+
+_FATAL = {
+    "unauthorized-access": ("Event Hubs refused the credentials", "check the key and its rights (Listen, Send)"),
+    "not-found": ("there is no such hub, partition or consumer group", "check --hubs and the consumer group"),
+    "link:stolen": ("another reader took over this partition", "stop the other pipeline, or use a consumer group each"),
+    "link:message-size-exceeded": ("the event is larger than the hub takes", "send smaller events"),
+}
+
+
+def _explain(error: Exception, connection: HubConnection, hub: str) -> NoReturn:
+    """Raises what the client's error means. Its text is not passed on: it may hold a token."""
+    from azure.core.exceptions import ClientAuthenticationError
+
+    condition = _condition(error)
+    where = f"{connection.address}/{hub}, consumer group {connection.consumer_group}"
+    if isinstance(error, ClientAuthenticationError):
+        raise UserError(
+            "Azure gave no token", where, "sign in (az login), or set AZURE_CLIENT_ID and the like"
+        ) from None
+    if isinstance(error, ValueError):
+        raise UserError("the connection string cannot be used", connection.address, "copy it anew") from None
+    for known, (what, remedy) in _FATAL.items():
+        if condition == known:
+            raise UserError(what, where, remedy) from None
+    if not isinstance(error, (OSError, TimeoutError)) and not type(error).__module__.startswith("azure."):
+        raise error
+    raise Transient(condition or type(error).__name__) from None
+
+
+def _condition(error: BaseException) -> str:
+    """The AMQP condition without its vendor ("not-found"), whether the client has wrapped its own error or not."""
+    found: BaseException | None = error
+    while found is not None:
+        if status := getattr(found, "status_code", None):  # the answer to a token
+            code = int(status) if str(status).isdigit() else 0
+            return {401: "unauthorized-access", 403: "unauthorized-access", 404: "not-found"}.get(code, "no-token")
+        condition = getattr(found, "condition", None)
+        condition = getattr(condition, "value", condition)
+        if condition:
+            text = condition.decode() if isinstance(condition, bytes) else str(condition)
+            return text.partition(":")[2] or text
+        found = found.__context__
+    return ""
+
+
+def unreachable(connection: HubConnection, hub: str, seconds: float, condition: str) -> UserError:
+    """The error for a hub that did not answer for so long."""
+    return UserError(
+        f"Event Hubs has not answered for {seconds:.0f} s ({condition})",
+        f"{connection.address}/{hub}",
+        "check the network, the firewall of the namespace, and whether it is throttled",
+    )
+
+
+def patiently(connection: HubConnection, hub: str, ask: Any, patience_seconds: float = PATIENCE_SECONDS) -> Any:
+    """What `ask()` gives, tried again with growing pauses while the hub does not answer."""
+    begun, pause = time.monotonic(), 0.1
+    while True:
+        try:
+            with _told(connection, hub):
+                return ask()
+        except Transient as error:
+            waited = time.monotonic() - begun
+            if waited + pause > patience_seconds:
+                raise unreachable(connection, hub, waited, error.condition) from None
+            time.sleep(pause)
+            pause = min(pause * 2, 5.0)
+
+
+def partitions(connection: HubConnection, hub: str, patience_seconds: float = 10.0) -> tuple[str, ...]:
+    """The ids of the hub's partitions.
+
+    Raises:
+      UserError: wrong key, unknown hub, or no answer for `patience_seconds`.
+    """
+    with connection.consumer(hub) as client:
+        return tuple(patiently(connection, hub, client.get_partition_ids, patience_seconds))
+
+
+@dataclass(frozen=True)
+class PartitionState:
+    """What the hub says of a partition; `last_sequence_number` is -1 where nothing was ever sent."""
+
+    begin_sequence_number: int
+    last_sequence_number: int
+    last_enqueued_at: datetime
+    is_empty: bool
+
+
+class HubReader:
+    """Reads one partition from a sequence number on, in bounded pulls, each event once and in order.
+
+    It steps the client's consumer itself, since the public one blocks and owns its loop, and takes the messages before
+    the client makes objects of them. After a lost connection it opens anew at the event it wants next.
+    """
+
+    def __init__(self, connection: HubConnection, hub: str, partition: str, start: int, owner_level: int | None = None):
+        self.connection, self.hub, self.partition, self.owner_level = connection, hub, partition, owner_level
+        self.next = start
+        self.reconnects = 0
+        self._client = connection.consumer(hub)
+        self._consumer: Any = None
+        self._failed_since: float | None = None
+        self._not_before, self._pause = 0.0, 0.1
+
+    def pull(self, max_events: int, wait_seconds: float, max_bytes: int = 8 << 20) -> pa.RecordBatch:
+        """Events from `next` on, as soon as there are some; empty when none came within `wait_seconds`.
+
+        Raises:
+          UserError: the credentials are refused, the partition is not there or taken over, or nothing answers.
+        """
+        deadline, size = time.monotonic() + wait_seconds, 0
+        taken: list[Any] = []
+        while True:
+            before = len(taken)
+            try:
+                with _told(self.connection, self.hub):
+                    self._step()
+            except Transient as error:
+                self._lost(error)
+            for message in self._waiting(max_events - len(taken)):
+                taken.append(message)
+                size += sum(map(len, message.data or ()))
+            full = len(taken) >= max_events or size >= max_bytes
+            if full or time.monotonic() >= deadline or (taken and len(taken) == before):
+                return self._events(taken)
+            if self._consumer is None:
+                time.sleep(min(0.05, wait_seconds))
+
+    def properties(self) -> PartitionState:
+        """What the hub says of the partition now."""
+        found = patiently(self.connection, self.hub, lambda: self._client.get_partition_properties(self.partition), 10)
+        return PartitionState(
+            found["beginning_sequence_number"],
+            found["last_enqueued_sequence_number"],
+            found["last_enqueued_time_utc"],
+            found["is_empty"],
+        )
+
+    def partitions(self) -> tuple[str, ...]:
+        """The ids of the hub's partitions now."""
+        return tuple(patiently(self.connection, self.hub, self._client.get_partition_ids, 10))
+
+    def close(self) -> None:
+        """Lets go of the connection."""
+        self._drop()
+        with contextlib.suppress(Exception):
+            self._client.close()
+
+    def _step(self) -> None:
+        """Opens what is not open, and handles the frames that have come."""
+        if self._consumer is None:
+            if time.monotonic() < self._not_before:
+                return
+            self._consumer = self._client._create_consumer(
+                self.connection.consumer_group,
+                self.partition,
+                self.next,
+                _never,
+                event_position_inclusive=True,
+                prefetch=PREFETCH,
+                owner_level=self.owner_level,
+            )
+            self._consumer._keep_alive = None  # no thread of its own
+        consumer = self._consumer
+        if consumer._open():
+            consumer._handler.do_work(batch=FRAMES_A_STEP)
+            self._failed_since = None
+            self._pause = 0.1
+
+    def _waiting(self, most: int) -> Iterator[Any]:
+        buffer = self._consumer._message_buffer if self._consumer is not None else ()
+        while buffer and most > 0:
+            message = buffer.popleft()
+            position = message.message_annotations[_SEQUENCE]
+            if position < self.next:
+                continue  # handed out again after a reconnect
+            self.next = position + 1
+            most -= 1
+            yield message
+
+    def _lost(self, error: Transient) -> None:
+        now = time.monotonic()
+        self._drop()
+        self.reconnects += 1
+        self._failed_since = self._failed_since or now
+        if now - self._failed_since > PATIENCE_SECONDS:
+            raise unreachable(self.connection, self.hub, now - self._failed_since, error.condition)
+        self._not_before = now + self._pause
+        self._pause = min(self._pause * 2, 5.0)
+
+    def _drop(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            with contextlib.suppress(Exception):  # the connection is gone; so is what closing would say
+                consumer.close()
+
+    def _events(self, messages: list[Any]) -> pa.RecordBatch:
+        columns = [
+            pa.array([m.message_annotations[_SEQUENCE] for m in messages], pa.int64()),
+            pa.array([m.message_annotations[_ENQUEUED] * 1000 for m in messages], pa.int64()).cast(_MICROS),
+            pa.array([_property(m.application_properties) for m in messages], pa.string()),
+            pa.array([_text(m.properties.content_type) if m.properties else None for m in messages], pa.string()),
+            pa.array([_body(m) for m in messages], pa.binary()),
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=EVENTS)
+
+
+def _never(context: Any, events: Any = None) -> None:
+    raise AssertionError("the client called back though it is stepped by hand")
+
+
+def _property(properties: Any) -> str | None:
+    if not properties:
+        return None
+    return _text(properties.get(b"schema-id", properties.get("schema-id")))
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return None if value is None else str(value)
+
+
+def _body(message: Any) -> bytes:
+    data = message.data
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return bytes(data)
+    if data is not None:
+        parts = list(data)
+        return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+    value = message.value  # an AMQP value or sequence, as other clients send it
+    if isinstance(value, (bytes, str)):
+        return value if isinstance(value, bytes) else value.encode()
+    return b"" if value is None and not message.sequence else str(value or message.sequence).encode()

@@ -1,0 +1,145 @@
+"""Open readers of one process, so that a partition's connection outlives the bundle that made it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from transforms.errors import UserError
+from transforms.io.event_hubs_client import EVENTS, HubConnection, HubReader, PartitionState
+from transforms.positions import Piece
+
+IDLE_CLOSE_SECONDS = 120.0
+
+_LOCK = threading.Lock()
+_OPEN: dict[tuple[str, str], HeldReader] = {}
+_ENDS: dict[tuple[str, str], int] = {}
+
+
+class HeldReader:
+    """A reader with what is known of its partition."""
+
+    def __init__(self, reader: HubReader) -> None:
+        self._reader = reader
+        self._asked: dict[str, float] = {"partitions": time.monotonic()}
+        self._last_event = time.monotonic()
+        self.state: PartitionState | None = None
+        self.used = time.monotonic()
+
+    @property
+    def log(self) -> str:
+        return f"{self._reader.hub}/{self._reader.partition}"
+
+    @property
+    def next(self) -> int:
+        """The sequence number that is read next."""
+        return self._reader.next
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long no event came."""
+        return time.monotonic() - self._last_event
+
+    def due(self, what: str, every_seconds: float, first: bool = True) -> bool:
+        """Whether `what` was not done for so long; it counts as done now."""
+        now = time.monotonic()
+        if what in self._asked and now - self._asked[what] < every_seconds:
+            return False
+        fresh = what not in self._asked
+        self._asked[what] = now
+        return first or not fresh
+
+    def ask(self) -> PartitionState:
+        """What the hub says of the partition now."""
+        self.state = self._reader.properties()
+        return self.state
+
+    def check_partitions(self, expected: int) -> None:
+        """Raises:
+        UserError: the hub has another number of partitions than when the read began.
+        """
+        found = len(self._reader.partitions())
+        if found != expected:
+            raise UserError(
+                f"the hub had {expected} partitions when the stream began and has {found} now",
+                self._reader.hub,
+                "restart the stream; it goes on where bronze ends",
+            )
+
+    def pull(self, max_events: int, wait_seconds: float, max_bytes: int) -> Piece | None:
+        """The next piece, or None where nothing came.
+
+        Raises:
+          UserError: the position wanted lies beyond the hub's end.
+        """
+        wanted = self.next
+        opened = self.state is None
+        state = self.state or self.ask()
+        if opened and wanted > state.last_sequence_number + 1:
+            raise UserError(
+                f"{self.log} ends at {state.last_sequence_number}, but {wanted - 1} was read from it before",
+                self.log,
+                "the hub was made anew: write to another lake, or name the new hub otherwise",
+            )
+        if opened and state.begin_sequence_number > wanted:
+            return self._gap(wanted, state.begin_sequence_number - 1)
+        events = self._reader.pull(max_events, wait_seconds, max_bytes)
+        if not events.num_rows:
+            return None
+        self._last_event = time.monotonic()
+        first = events["sequence_number"][0].as_py()
+        return Piece(self.log, wanted, self.next - 1, events, (wanted, first - 1) if first > wanted else None)
+
+    def _gap(self, low: int, high: int) -> Piece:
+        self._reader.next = high + 1
+        return Piece(self.log, low, high, pa.RecordBatch.from_pylist([], schema=EVENTS), (low, high))
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+class ReaderPool:
+    """Lends readers; one that is lent is nobody else's. Pickles as what it needs to open others."""
+
+    def __init__(self, connection: HubConnection, owner_level: int | None) -> None:
+        self._connection, self._owner_level = connection, owner_level
+        self._name = uuid.uuid4().hex
+
+    @contextlib.contextmanager
+    def reader(self, hub: str, partition: str, wanted: int) -> Iterator[HeldReader]:
+        """The partition's reader, standing at `wanted`; closed if its user fails."""
+        key = (self._name, f"{hub}/{partition}")
+        with _LOCK:
+            held = _OPEN.pop(key, None)
+        if held is not None and held.next != wanted:
+            held.close()
+            held = None
+        if held is None:
+            held = HeldReader(HubReader(self._connection, hub, partition, wanted, self._owner_level))
+        try:
+            yield held
+        except BaseException:
+            held.close()
+            raise
+        self._give(key, held)
+
+    def backlog(self, log: str, position: int) -> int:
+        """How many events are known to wait from `position` on; at least 1, since more may come."""
+        return max(1, _ENDS.get((self._name, log), -1) + 1 - position)
+
+    def _give(self, key: tuple[str, str], held: HeldReader) -> None:
+        now = time.monotonic()
+        held.used = now
+        with _LOCK:
+            old = [k for k, other in _OPEN.items() if now - other.used > IDLE_CLOSE_SECONDS]
+            closing = [_OPEN.pop(k) for k in old] + ([_OPEN.pop(key)] if key in _OPEN else [])
+            _OPEN[key] = held
+            if held.state is not None:
+                _ENDS[key] = max(held.state.last_sequence_number, held.next - 1)
+        for other in closing:
+            other.close()
