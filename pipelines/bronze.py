@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from pipelines.columns import Header, Recognised, check_by_name, columns_of, name_columns
 from pipelines.config import Lake, Run
+from pipelines.notes import TakeNote, check_counts
 from pipelines.options import Engine
-from pipelines.registry import register_changes, registered
-from pipelines.runs import RecordRun, TableRun, check_counts, table_runs
+from pipelines.registry import changes_of, registered
+from pipelines.runs import TableRun, record_commits, table_runs
 from transforms.bronze.cells import AS_USUAL, Spelling
 from transforms.bronze.envelope import Origin, bronze_schema
 from transforms.bronze.evolution import Change, business_schema, evolve
@@ -147,6 +148,7 @@ def ingest(lake: Lake, run: Run, inputs: Iterable[TableInput], engine: Engine = 
     Everything of one table lands in one Delta commit, which carries the files' names: killed anywhere, a rerun
     finishes the work and no row is lost or doubled. Rejects are committed first, by a key made of their place.
     """
+    record_commits(lake)  # of runs that died before they could
     plans = plan(lake, run, inputs)
     known = sum(p.known for p in plans)
     work = [p for p in plans if p.files]
@@ -158,13 +160,13 @@ def ingest(lake: Lake, run: Run, inputs: Iterable[TableInput], engine: Engine = 
             evolve_schema(lake.bronze(table.contract), bronze_schema(table.contract, table.spec.business))
     with engine.pipeline() as root:
         build(root, lake, run, work)
-    changes = {p.contract.name: register_changes(lake, run, p.contract, set(p.missing)) for p in work}
     recognised = tuple(one for p in work for one in p.recognised)
-    return BronzeResult(tuple(table_runs(lake, run)), known, changes, recognised)
+    record_commits(lake)
+    return BronzeResult(table_runs(lake, run), known, changes_of(lake, run), recognised)
 
 
 def build(root: beam.Pipeline, lake: Lake, run: Run, plans: Sequence[TablePlan]) -> None:
-    """Wires one branch a table; they meet in the rejects and in the run table."""
+    """Wires one branch a table; they meet in the rejects."""
     ingested = {p.contract.name: _ingest_table(root, p) for p in plans}
     counts = [
         ingested[name][COUNTS] | f"Count {name}" >> SumCounts(name) | f"Check {name}" >> beam.Map(check_counts)
@@ -175,15 +177,11 @@ def build(root: beam.Pipeline, lake: Lake, run: Run, plans: Sequence[TablePlan])
         | "AllRejects" >> beam.Flatten()
         | "WriteRejects" >> WriteDelta(lake.rejects, REJECTS, Upsert(KEY), after=tuple(counts))
     )
-    commits = [
-        _write_table(lake, p, ingested[p.contract.name].accepted, (rejected, c))
-        for p, c in zip(plans, counts, strict=True)
-    ]
-    inputs = {p.contract.name: tuple(f"{f.path}@{f.fingerprint}" for f in p.files) for p in plans}
-    (
-        (counts | "AllCounts" >> beam.Flatten(), commits | "AllCommits" >> beam.Flatten())
-        | "RecordRun" >> RecordRun(lake, run, inputs)
-    )
+    for p, c in zip(plans, counts, strict=True):
+        name = p.contract.name
+        inputs = tuple(f"{f.path}@{f.fingerprint}" for f in p.files)
+        note = c | f"Note {name}" >> TakeNote(run, inputs, tuple(sorted(p.missing)))
+        ingested[name].accepted | f"WriteBronze {name}" >> _write(lake, p, rejected, note)
 
 
 def _ingest_table(root: beam.Pipeline, table: TablePlan) -> beam.pvalue.DoOutputsTuple:
@@ -192,19 +190,16 @@ def _ingest_table(root: beam.Pipeline, table: TablePlan) -> beam.pvalue.DoOutput
     return root | f"Files {name}" >> beam.Create(table.splits) | f"Ingest {name}" >> IngestFiles(table.spec)
 
 
-def _write_table(
-    lake: Lake, table: TablePlan, rows: beam.PCollection, after: tuple[beam.PCollection, ...]
-) -> beam.PCollection:
+def _write(lake: Lake, table: TablePlan, rejected: beam.PCollection, note: beam.PCollection) -> WriteDelta:
     assert table.spec is not None
     contract = table.contract
-    write = WriteDelta(
+    return WriteDelta(
         lake.bronze(contract),
         bronze_schema(contract, table.spec.business),
         Append(),
         partition_by=contract.partition_by,
         transactions=table.transactions,
         evolve=True,
-        after=after,
+        after=(rejected,),
+        note=beam.pvalue.AsSingleton(note),
     )
-    name = contract.name
-    return rows | f"WriteBronze {name}" >> write | f"Name {name}" >> beam.Map(lambda commit, name=name: (name, commit))

@@ -10,16 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.config import Lake, Run
+from pipelines.notes import RunNote, TakeNote
 from pipelines.options import Engine, buckets_for
-from pipelines.runs import RecordRun, TableRun, check_counts, table_runs
+from pipelines.runs import CUSTOMER_360, TableRun, record_commits, table_runs
 from transforms.contracts import CONTRACTS, Contract
 from transforms.counts import Counts, SumCounts
 from transforms.errors import UserError
 from transforms.gold.assemble import INPUTS, SCHEMA, AssembleCustomers
-from transforms.io.delta import Overwrite, ReadDelta, WriteDelta, committed, open_table, read_table
+from transforms.io.delta import Overwrite, ReadDelta, WriteDelta, committed, last_note, open_table, read_table
 from transforms.shuffle import spill_folder
-
-CUSTOMER_360 = "customer_360"
 
 
 @dataclass(frozen=True)
@@ -48,13 +47,15 @@ def plan(lake: Lake, run: Run, as_of: datetime | None = None) -> GoldPlan | None
     number = committed(uri, ["gold"]).get("gold", 0) if open_table(uri) is not None else 0
     versions = {name: table.version() for name, table in found.items()}
     planned = GoldPlan(versions, number + 1, sum(table.count() for table in found.values()), day)
-    return None if number and planned.inputs == _made_from(lake) else planned
+    return None if number and planned.inputs == _made_from(uri) else planned
 
 
-def _made_from(lake: Lake) -> tuple[str, ...]:
-    """The inputs of the latest recorded rebuild."""
-    runs = read_table(lake.runs, where=(("table", "=", CUSTOMER_360),)).sort_by([("started_at", "descending")])
-    return tuple(runs["inputs"][0].as_py()) if runs.num_rows else ()
+def _made_from(uri: str) -> tuple[str, ...]:
+    """The inputs of the latest rebuild, as its commit says."""
+    table = open_table(uri)
+    note = None if table is None else last_note(table, uri)
+    said = RunNote.parse(note.text) if note else None
+    return said.inputs if said else ()
 
 
 def latest_event(lake: Lake, names: list[str], now: datetime) -> datetime:
@@ -79,12 +80,14 @@ def _times(lake: Lake, table: Contract, column: str, now: datetime) -> pa.Chunke
 
 def assemble(lake: Lake, run: Run, engine: Engine = Engine(), as_of: datetime | None = None) -> TableRun | None:
     """Rebuilds customer_360, or returns None when nothing changed since."""
+    record_commits(lake)  # of runs that died before they could
     planned = plan(lake, run, as_of)
     if planned is None:
         return None
     with spill_folder(engine.in_process) as spill, engine.pipeline() as root:
         build(root, lake, run, planned, spill)
-    return next(table_runs(lake, run))
+    record_commits(lake)
+    return next(iter(table_runs(lake, run)), None)
 
 
 def build(root: beam.Pipeline, lake: Lake, run: Run, planned: GoldPlan, spill: str | None) -> None:
@@ -92,15 +95,15 @@ def build(root: beam.Pipeline, lake: Lake, run: Run, planned: GoldPlan, spill: s
     names = [name for name in INPUTS if name in planned.versions]
     tables = {name: root | f"Read {name}" >> _read(lake, name, planned) for name in names}
     customers = tables | "Assemble" >> AssembleCustomers(planned.as_of, buckets_for(planned.rows), spill)
-    commit = customers | "WriteGold" >> WriteDelta(
-        lake.gold(CUSTOMER_360), SCHEMA, Overwrite(whole_table=True), transactions=(("gold", planned.number),)
+    counted = customers | "CountRows" >> beam.Map(lambda batch: Counts(batch.num_rows, batch.num_rows))
+    note = counted | "Count" >> SumCounts(CUSTOMER_360) | "Note" >> TakeNote(run, planned.inputs)
+    customers | "WriteGold" >> WriteDelta(
+        lake.gold(CUSTOMER_360),
+        SCHEMA,
+        Overwrite(whole_table=True),
+        transactions=(("gold", planned.number),),
+        note=beam.pvalue.AsSingleton(note),
     )
-    counted = customers | "CountRows" >> beam.Map(lambda batch: Counts(read=batch.num_rows))
-    written = commit | "CountWritten" >> beam.Map(lambda c: Counts(accepted=c.rows))
-    parts = (counted, written) | "CountParts" >> beam.Flatten()
-    counts = parts | "Count" >> SumCounts(CUSTOMER_360) | "Check" >> beam.Map(check_counts)
-    named = commit | "Name" >> beam.Map(lambda c: (CUSTOMER_360, c))
-    (counts, named) | "RecordRun" >> RecordRun(lake, run, {CUSTOMER_360: planned.inputs})
 
 
 def _read(lake: Lake, name: str, planned: GoldPlan) -> ReadDelta:

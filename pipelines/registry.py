@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pyarrow as pa
 
 from pipelines.config import Lake, Run
 from transforms.bronze.evolution import Change
 from transforms.contracts import Contract
-from transforms.io.delta import append_rows, arrow_schema, open_table, read_table
+from transforms.errors import UserError
+from transforms.io.delta import append_rows, arrow_schema, committed, existing_table, open_table, read_table
+
+_ATTEMPTS = 20
 
 SCHEMAS = pa.schema(
     [
@@ -33,37 +38,46 @@ def registered(lake: Lake, contract: Contract) -> tuple[int, dict[str, str], set
     return max((row["version"] for row in rows), default=0), types, missing
 
 
-def register_changes(lake: Lake, run: Run, contract: Contract, missing: set[str] = frozenset()) -> list[Change]:  # type: ignore[assignment]
+def register_changes(lake: Lake, run: Run, contract: Contract, missing: set[str]) -> None:
     """Records how bronze differs from the latest registered version; records nothing when it does not.
 
-    It compares the table itself with the registry, so that a run that died in between is made good by the next.
+    It compares the table itself with the registry, so that it does not matter who records a change, or how often.
     """
-    table = open_table(lake.bronze(contract))
-    if table is None:
-        return []
-    version, known, known_missing = registered(lake, contract)
+    serial = f"schema/{contract.name}"  # of two processes at once, the second finds it moved on and looks again
+    for _ in range(_ATTEMPTS):
+        number = committed(lake.schemas, [serial]).get(serial, 0) + 1
+        version, known, known_missing = registered(lake, contract)
+        changes = _changes(lake, contract, known, missing - known_missing)
+        if not changes:
+            return
+        latest = version + any(c.change != "missing" for c in changes)  # bronze stays as it is without a column
+        new = {"table": contract.name, "version": latest, "run_id": run.run_id, "changed_at": run.started_at}
+        rows = pa.Table.from_pylist([new | vars(change) for change in changes], schema=SCHEMAS)
+        if append_rows(lake.schemas, rows, ((serial, number),)).status == "committed":
+            return
+    raise UserError("other processes kept writing the schema registry", lake.schemas, "run again later")
+
+
+def _changes(lake: Lake, contract: Contract, known: dict[str, str], missing: set[str]) -> list[Change]:
     changes = []
-    for field in arrow_schema(table):
+    for field in arrow_schema(existing_table(lake.bronze(contract))):
+        kind = str(field.type)
         if field.name.startswith("_"):
             continue
-        kind = str(field.type)
         if field.name not in known:
-            change = "declared" if field.name in contract and not version else "added"
+            change = "declared" if field.name in contract and not known else "added"
             changes.append(Change(field.name, change, "", kind))
         elif known[field.name] != kind:
             changes.append(Change(field.name, "widened", known[field.name], kind))
-    changes += [Change(name, "missing", known.get(name, ""), "") for name in sorted(missing - known_missing)]
-    if changes:  # a file without a column leaves bronze as it is: no version of its own
-        latest = version + any(c.change != "missing" for c in changes)
-        rows = [
-            {
-                "table": contract.name,
-                "version": latest,
-                **vars(c),
-                "run_id": run.run_id,
-                "changed_at": run.started_at,
-            }
-            for c in changes
-        ]
-        append_rows(lake.schemas, pa.Table.from_pylist(rows, schema=SCHEMAS))
-    return changes
+    return changes + [Change(name, "missing", known.get(name, ""), "") for name in sorted(missing)]
+
+
+def changes_of(lake: Lake, run: Run) -> dict[str, list[Change]]:
+    """What changed in the columns of each bronze table by one run."""
+    if open_table(lake.schemas) is None:
+        return {}
+    rows = read_table(lake.schemas, where=(("run_id", "=", run.run_id),)).to_pylist()
+    found: dict[str, list[Change]] = {}
+    for row in rows:
+        found.setdefault(row["table"], []).append(Change(*(row[f.name] for f in fields(Change))))
+    return found

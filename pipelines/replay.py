@@ -11,15 +11,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.config import Lake, Run
+from pipelines.notes import RunNote
 from pipelines.registry import registered
-from pipelines.runs import TableRun, check_counts, record
+from pipelines.runs import TableRun, record_commits, table_runs
 from transforms.bronze.envelope import Origin, bronze_schema
 from transforms.bronze.evolution import business_schema
 from transforms.bronze.ingest import IngestSpec, RawReading, ingest_batch
 from transforms.contracts import Contract, contract
-from transforms.counts import Counts, TableCounts
+from transforms.counts import Counts
 from transforms.io.dead_letter import KEY, OPEN, REJECTS, REPLAYED
-from transforms.io.delta import append_rows, arrow_schema, committed, open_table, read_table, upsert_rows
+from transforms.io.delta import (
+    CommitResult,
+    append_rows,
+    arrow_schema,
+    committed,
+    open_table,
+    read_table,
+    table_version,
+    upsert_rows,
+)
 from transforms.io.files import discover, read_split, split
 from transforms.io.source import RAW_LIMIT
 from transforms.silver.to_silver import to_silver
@@ -45,22 +55,21 @@ def replay(
     """
     if open_table(lake.rejects) is None:
         return ()
+    record_commits(lake)  # of runs that died before they could
     where = [("status", "=", OPEN)]
     where += [("table", "=", contract(table).name)] if table else []
     where += [("rule", "=", rule)] if rule else []
     rejects = read_table(lake.rejects, where=tuple(where))
-    done = []
     for name in sorted(rejects["table"].unique().to_pylist()):
         rows = rejects.filter(pc.field("table") == name).sort_by("reject_id")
         whole = rows.filter(pc.less_equal(rows["raw_bytes"], RAW_LIMIT))
         if whole.num_rows:
-            done.append(_replay_table(lake, run, contract(name), whole, country))
-    if done:
-        record(done, lake, run)
-    return tuple(done)
+            _replay_table(lake, run, contract(name), whole, country)
+    record_commits(lake)
+    return table_runs(lake, run)
 
 
-def _replay_table(lake: Lake, run: Run, table: Contract, rejects: pa.Table, country: str) -> TableRun:
+def _replay_table(lake: Lake, run: Run, table: Contract, rejects: pa.Table, country: str) -> None:
     stored = open_table(lake.bronze(table))
     ids = rejects["reject_id"].to_pylist()
     # A replay that died after its append and before it closed the rejects: bronze has their names.
@@ -74,13 +83,18 @@ def _replay_table(lake: Lake, run: Run, table: Contract, rejects: pa.Table, coun
     accepted = pa.concat_tables([_none(spec), *(a.accepted for a in attempts)], promote_options="default")
     passed = [key for a in attempts for key in a.accepted_ids]
     refused = {key: why for a in attempts for key, why in a.refused.items()}
+    inputs = (f"ops/rejects@{table_version(lake.rejects)}",)
     if passed:
+        note = RunNote(run, table.name, inputs, Counts(len(passed), len(passed)))
         transactions = tuple((_name(key), 1) for key in passed)
-        append_rows(lake.bronze(table), accepted, transactions, partition_by=table.partition_by, evolve=True)
-    upsert_rows(lake.rejects, _closed(rejects, done | set(passed), refused, run), KEY)
-    counts = Counts(read=rejects.num_rows, accepted=len(done) + len(passed), rejected=len(refused))
-    check_counts(TableCounts(table.name, counts))
-    return TableRun(table.name, ("ops/rejects",), lake.bronze(table), None, counts)
+        uri, layout = lake.bronze(table), table.partition_by
+        append_rows(uri, accepted, transactions, partition_by=layout, evolve=True, note=note)
+    note = RunNote(run, table.name, inputs, Counts(read=len(refused), rejected=len(refused)))
+
+    def closed(done: CommitResult) -> str:  # what passed is in bronze, whose commit has said so
+        return note(replace(done, rows=0, stale=0))
+
+    upsert_rows(lake.rejects, _closed(rejects, done | set(passed), refused, run), KEY, note=closed)
 
 
 def _name(reject_id: str) -> str:

@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from pipelines.config import Lake, Run
 from pipelines.drift import record_drift
+from pipelines.notes import TakeNote, check_counts
 from pipelines.options import Engine, buckets_for
-from pipelines.runs import RecordRun, TableRun, check_counts, table_runs
+from pipelines.runs import TableRun, record_commits, table_runs
 from transforms.bronze.evolution import business_schema
 from transforms.contracts import CONTRACTS, Contract
 from transforms.counts import ACCEPTED, COUNTS, REJECTED, Counts, SumCounts
@@ -98,6 +99,7 @@ def _evolved(contract: Contract, bronze: Any) -> pa.Schema:
 
 def refine(lake: Lake, run: Run, engine: Engine = Engine(), country: str = "GB") -> SilverResult:
     """Brings silver up to bronze. Rows whose key silver has already replace the stored ones if they are later."""
+    record_commits(lake)  # of runs that died before they could
     plans, unchanged = plan(lake, run, country)
     if not plans:
         return SilverResult((), unchanged)
@@ -106,8 +108,9 @@ def refine(lake: Lake, run: Run, engine: Engine = Engine(), country: str = "GB")
             evolve_schema(lake.silver(table.contract), table.spec.schema)
     with spill_folder(engine.in_process) as spill, engine.pipeline() as root:
         build(root, lake, run, plans, spill)
+    record_commits(lake)
     record_drift(lake, run)
-    return SilverResult(tuple(table_runs(lake, run)), unchanged)
+    return SilverResult(table_runs(lake, run), unchanged)
 
 
 def build(root: beam.Pipeline, lake: Lake, run: Run, plans: Sequence[SilverPlan], spill: str | None) -> None:
@@ -122,13 +125,11 @@ def build(root: beam.Pipeline, lake: Lake, run: Run, plans: Sequence[SilverPlan]
         | "AllRejects" >> beam.Flatten()
         | "WriteRejects" >> WriteDelta(lake.rejects, REJECTS, Upsert(KEY), after=tuple(counts.values()))
     )
-    commits = [_write(lake, p, settled[p.contract.name][ACCEPTED], (rejected, counts[p.contract.name])) for p in plans]
+    for p in plans:
+        name = p.contract.name
+        note = counts[name] | f"Note {name}" >> TakeNote(run, (f"bronze/{p.contract.path}@{p.until}",))
+        settled[name][ACCEPTED] | f"WriteSilver {name}" >> _write(lake, p, rejected, note)
     profiles = [settled[name][PROFILES] | f"Profile {name}" >> _Profile(name, lake, run) for name in settled]
-    inputs = {p.contract.name: (f"bronze/{p.contract.path}@{p.until}",) for p in plans}
-    (
-        (list(counts.values()) | "AllCounts" >> beam.Flatten(), commits | "AllCommits" >> beam.Flatten())
-        | "RecordRun" >> RecordRun(lake, run, inputs)
-    )
     (
         profiles
         | "AllProfiles" >> beam.Flatten()
@@ -209,19 +210,17 @@ def _count(
     return parts | f"Count {name}" >> SumCounts(name) | f"Check {name}" >> beam.Map(check_counts)
 
 
-def _write(
-    lake: Lake, table: SilverPlan, rows: beam.PCollection, after: tuple[beam.PCollection, ...]
-) -> beam.PCollection:
-    contract, name = table.contract, table.contract.name
-    write = WriteDelta(
+def _write(lake: Lake, table: SilverPlan, rejected: beam.PCollection, note: beam.PCollection) -> WriteDelta:
+    contract = table.contract
+    return WriteDelta(
         lake.silver(contract),
         table.spec.schema,
         Upsert(contract.key, contract.order_by),
         partition_by=contract.partition_by,
         transactions=table.transactions,
-        after=after,
+        after=(rejected,),
+        note=beam.pvalue.AsSingleton(note),
     )
-    return rows | f"WriteSilver {name}" >> write | f"Name {name}" >> beam.Map(lambda commit, name=name: (name, commit))
 
 
 @dataclass(eq=False)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.pipelines.conftest import Shop, customer, item, transaction, write_lines
 from transforms.contracts import CONTRACTS
-from transforms.io.delta import open_table
+from transforms.io.delta import open_table, read_table
 
 # The child stops itself just before or after the n-th commit of a layer, as a kill at that moment would.
 CHILD = """
@@ -58,11 +58,30 @@ def bronze_of(shop: Shop) -> dict[str, list]:
     }
 
 
+def runs_of(shop: Shop) -> dict[tuple, dict]:
+    """(command, table) -> what all its runs read and made; each piece of work is told once, whoever finished it."""
+    found: dict[tuple, dict] = {}
+    for row in read_table(shop.lake.runs).to_pylist():
+        assert row["read"] == row["accepted"] + row["rejected"] + row["duplicates"]
+        told = found.setdefault((row["command"], row["table"]), {"inputs": [], "outputs": []})
+        told["inputs"] = sorted([*told["inputs"], *(name.replace(str(shop.root), "") for name in row["inputs"])])
+        told["outputs"] = sorted([*told["outputs"], (row["output"].replace(str(shop.root), ""), row["output_version"])])
+        for name in ("read", "accepted", "rejected", "duplicates", "conflicts"):
+            told[name] = told.get(name, 0) + row[name]
+    return found
+
+
+def schemas_of(shop: Shop) -> list[tuple]:
+    rows = read_table(shop.lake.schemas).to_pylist()
+    return sorted((row["table"], row["version"], row["column"], row["change"], row["new_type"]) for row in rows)
+
+
 def finish(shop: Shop) -> tuple:
     shop.bronze(transactions=shop.root / "t", customers=shop.root / "c", items=shop.root / "i")
     shop.silver(), shop.gold()
+    shop.bronze(transactions=shop.root / "t")  # nothing new, but the next command after a death tells what it left
     rejects = [(os.path.basename(r["file"]), r["position"], r["rule"]) for r in shop.rejects()]
-    return bronze_of(shop), shop.everything(), rejects
+    return bronze_of(shop), shop.everything(), rejects, runs_of(shop), schemas_of(shop)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +96,7 @@ def die(shop: Shop, *arguments: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["before", "after"])
-@pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 8])  # rejects, three tables, three schemas, runs
 def test_bronze_killed_around_each_commit(tmp_path, expected, where, number):
     shop = feed(Shop(tmp_path))
     die(shop, "bronze", where, str(number))
@@ -86,7 +105,7 @@ def test_bronze_killed_around_each_commit(tmp_path, expected, where, number):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["before", "after"])
-@pytest.mark.parametrize("number", [1, 2, 3, 4])
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 6])  # rejects, three tables, profiles, runs
 def test_silver_killed_around_each_commit(tmp_path, expected, where, number):
     shop = feed(Shop(tmp_path))
     shop.bronze(transactions=shop.root / "t", customers=shop.root / "c", items=shop.root / "i")
@@ -96,11 +115,12 @@ def test_silver_killed_around_each_commit(tmp_path, expected, where, number):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["before", "after"])
-def test_gold_killed_around_its_commit(tmp_path, expected, where):
+@pytest.mark.parametrize("number", [1, 2])  # customer_360, runs
+def test_gold_killed_around_each_commit(tmp_path, expected, where, number):
     shop = feed(Shop(tmp_path))
     shop.bronze(transactions=shop.root / "t", customers=shop.root / "c", items=shop.root / "i")
     shop.silver()
-    die(shop, "gold", where, "1")
+    die(shop, "gold", where, str(number))
     assert finish(shop) == expected
 
 
@@ -113,8 +133,11 @@ def test_new_files_between_a_death_and_the_next_run(tmp_path, expected):
     late.unlink()
     die(shop, "bronze", "after", "3")
     late.write_bytes(kept)
-    bronze, _, rejects = finish(shop)
-    assert (bronze, rejects) == (expected[0], expected[2])
+    bronze, _, rejects, runs, schemas = finish(shop)
+    assert (bronze, rejects, schemas) == (expected[0], expected[2], expected[4])
+    told = [runs["bronze", "CUSTOMER_TRANSACTIONS"], expected[3]["bronze", "CUSTOMER_TRANSACTIONS"]]
+    assert told[0]["inputs"] == told[1]["inputs"]
+    assert told[0]["accepted"] == told[1]["accepted"]
 
 
 @pytest.mark.slow

@@ -9,13 +9,12 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from pipelines.config import Lake, Run
+from pipelines.config import Lake
 from pipelines.report import gather, render
 from pipelines.report.customers import _concentration
-from pipelines.runs import TableRun, record
+from pipelines.runs import RUNS
 from tests.gold.buckets import transaction
 from transforms.contracts import CONTRACTS
-from transforms.counts import Counts
 from transforms.errors import UserError
 from transforms.gold import rfm
 from transforms.gold.customer_360 import SCHEMA, attach_customers, summarise_customers
@@ -77,10 +76,11 @@ def lake(tmp_path_factory):
     bucket = {"CUSTOMER_TRANSACTIONS": orders, "CUSTOMER_TRANSACTION_ITEMS": attach_customers(items, orders)}
     people = summarise_customers(bucket, AS_OF)
     append_rows(place.gold("customer_360"), rfm.score(people, rfm.thresholds(rfm.summarise(people))), ())
-    counts = Counts(read=300, accepted=300)
-    record([TableRun("CUSTOMER_TRANSACTIONS", ("a.jsonl@1",), "", 0, counts)], place, Run("silver", AS_OF, "r1"))
-    made = TableRun("customer_360", (f"as_of@{AS_OF.isoformat()}",), "", 0, counts)
-    record([made], place, Run("gold", AS_OF, "r2"))
+    run = {"started_at": AS_OF, "ended_at": AS_OF, "output": "", "output_version": 0, "read": 300, "accepted": 300}
+    run |= {"rejected": 0, "duplicates": 0, "conflicts": 0}
+    silver = {"run_id": "r1", "command": "silver", "table": "CUSTOMER_TRANSACTIONS", "inputs": ["a.jsonl@1"]}
+    gold = {"run_id": "r2", "command": "gold", "table": "customer_360", "inputs": [f"as_of@{AS_OF.isoformat()}"]}
+    append_rows(place.runs, pa.Table.from_pylist([run | silver, run | gold], schema=RUNS), ())
     for day, run in enumerate(("r0", "r1")):
         found = profile(orders, CONTRACTS["CUSTOMER_TRANSACTIONS"])
         at = AS_OF - timedelta(days=1 - day)

@@ -15,14 +15,23 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.batches import register_batch_coder
 from transforms.io import storage
-from transforms.io.delta_commit import CommitResult, TableWrite, Transactions, commit
+from transforms.io.delta_commit import CommitResult, NoteOf, TableWrite, Transactions, commit
 from transforms.io.delta_files import DataFile
 from transforms.io.delta_maintain import MaintainResult, maintain
 from transforms.io.delta_modes import Append, Mode, Overwrite, Upsert
+from transforms.io.delta_notes import Note, last_note, read_notes
 from transforms.io.delta_read import BATCH_ROWS, NotAppendOnly, Scan, ScanFile, head, plan_scan, read_file, read_table
 from transforms.io.delta_rows import append_rows, overwrite_rows, upsert_rows, write_rows
 from transforms.io.delta_sink import TARGET_BYTES, TableSink
-from transforms.io.delta_table import arrow_schema, committed, create_table, evolve_schema, open_table, table_version
+from transforms.io.delta_table import (
+    arrow_schema,
+    committed,
+    create_table,
+    evolve_schema,
+    existing_table,
+    open_table,
+    table_version,
+)
 
 APPEND = Append()
 __all__ = [
@@ -30,6 +39,7 @@ __all__ = [
     "CommitResult",
     "MaintainResult",
     "NotAppendOnly",
+    "Note",
     "Overwrite",
     "ReadDelta",
     "TableWrite",
@@ -40,10 +50,13 @@ __all__ = [
     "committed",
     "create_table",
     "evolve_schema",
+    "existing_table",
     "head",
+    "last_note",
     "maintain",
     "open_table",
     "overwrite_rows",
+    "read_notes",
     "read_table",
     "table_version",
     "upsert_rows",
@@ -118,6 +131,8 @@ class WriteDelta(beam.PTransform):
       evolve: columns beyond `schema` are added to the table, nullable.
       target_file_bytes: a file is closed once it is larger.
       after: nothing is committed before these collections are complete; files are written meanwhile.
+      note: a function CommitResult -> text for the commit's `userMetadata`, known when the pipeline runs. It may raise:
+        then nothing is committed.
 
     Raises, when the pipeline runs:
       SchemaMismatch: a column, type, null or CHECK constraint does not fit; nothing is committed.
@@ -131,8 +146,8 @@ class WriteDelta(beam.PTransform):
     transactions: tuple[tuple[str, int], ...] = ()
     evolve: bool = False
     target_file_bytes: int = TARGET_BYTES
-    description: str = ""
     after: tuple[beam.PCollection, ...] = ()
+    note: beam.pvalue.AsSingleton | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -141,9 +156,7 @@ class WriteDelta(beam.PTransform):
         if len({app_id for app_id, _ in self.transactions}) != len(self.transactions):
             raise ValueError("an app_id occurs twice in transactions")
         storage.storage_options(self.uri)  # a missing credential shows before the pipeline starts
-        self._write = TableWrite(
-            self.uri, self.schema, self.mode, tuple(self.partition_by), self.evolve, self.description
-        )
+        self._write = TableWrite(self.uri, self.schema, self.mode, tuple(self.partition_by), self.evolve)
 
     def expand(self, batches: beam.PCollection[pa.RecordBatch]) -> beam.PCollection[CommitResult]:
         register_batch_coder()
@@ -158,9 +171,9 @@ class WriteDelta(beam.PTransform):
         grouped = files | "OneCommitter" >> beam.GroupByKey()
         if self.after:
             grouped = grouped | "After" >> beam.WaitOn(*self.after)
-        return grouped | "Commit" >> beam.ParDo(_CommitFn(self._write, self.transactions)).with_output_types(
-            CommitResult
-        )
+        note = {} if self.note is None else {"note": self.note}
+        commit_files = beam.ParDo(_CommitFn(self._write, self.transactions), **note)
+        return grouped | "Commit" >> commit_files.with_output_types(CommitResult)
 
 
 class _PlanFn(beam.DoFn):
@@ -222,10 +235,13 @@ class _CommitFn(beam.DoFn):
         self._write, self._transactions = write, transactions
 
     def process(
-        self, element: tuple[None, Iterable[list[DataFile]]], window: Any = beam.DoFn.WindowParam
+        self,
+        element: tuple[None, Iterable[list[DataFile]]],
+        window: Any = beam.DoFn.WindowParam,
+        note: NoteOf | None = None,
     ) -> Iterator[CommitResult]:
         files = [file for bundle in element[1] for file in bundle]
-        result = commit(self._write, files, of_window(self._transactions, window))
+        result = commit(self._write, files, of_window(self._transactions, window), note)
         Metrics.counter("delta", f"commits_{result.status}").inc()
         yield result
 

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -35,6 +35,7 @@ from transforms.io.delta_upsert import plan_upsert
 
 ATTEMPTS = 60
 Transactions = Sequence[tuple[str, int]]
+NoteOf = Callable[["CommitResult"], str]
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,6 @@ class TableWrite:
     mode: Mode
     partition_by: tuple[str, ...] = ()
     evolve: bool = False
-    description: str = ""
 
     def __post_init__(self) -> None:
         storable = storable_schema(self.schema, self.uri)
@@ -92,11 +92,14 @@ class TableWrite:
         return storable_schema(self.schema, self.uri)
 
 
-def commit(write: TableWrite, files: Iterable[DataFile], transactions: Transactions = ()) -> CommitResult:
+def commit(
+    write: TableWrite, files: Iterable[DataFile], transactions: Transactions = (), note: NoteOf | None = None
+) -> CommitResult:
     """Commits `files` and `transactions` in one version of the table, created if absent.
 
     Without `transactions` the files' own names serve as one, so that delivering them twice adds them once. The check
-    and the commit share one table handle; any other commit in between makes this one start over.
+    and the commit share one table handle; any other commit in between makes this one start over. `note` is asked for
+    the commit's `userMetadata` once the result is known but for the commit itself; what it raises stops the commit.
 
     Raises:
       PartlyCommitted: some of the transactions, not all, are in the table.
@@ -112,8 +115,9 @@ def commit(write: TableWrite, files: Iterable[DataFile], transactions: Transacti
         plan = _plan(write, table, ordered)
         if not (plan.adds or plan.removes or transactions):
             return _result(write, "committed", table.version(), ordered, plan)
+        result = _result(write, "committed", table.version() + 1, ordered, plan)
         try:
-            _commit_once(table, plan, wanted, write)
+            _commit_once(table, plan, wanted, note(result) if note else "")
         except CommitFailedError:
             _discard(write.uri, plan.scratch)
             time.sleep(random.random() * min(2.0, 0.01 * 2**attempt))
@@ -121,7 +125,7 @@ def commit(write: TableWrite, files: Iterable[DataFile], transactions: Transacti
         except (DeltaError, OSError) as error:
             _discard(write.uri, plan.scratch)
             raise explain(error, write.uri) from error
-        return _result(write, "committed", table.version() + 1, ordered, plan)
+        return result
     raise UserError(
         f"gave up after {ATTEMPTS} attempts, other writers were always faster", write.uri, "run again later"
     )
@@ -223,7 +227,7 @@ def _overwritten(mode: Overwrite, table: DeltaTable, files: list[DataFile]) -> l
     return [file for file in stored if tuple(file.partition_texts()[name] for name in names) in replaced]
 
 
-def _commit_once(table: DeltaTable, plan: Plan, transactions: Transactions, write: TableWrite) -> None:
+def _commit_once(table: DeltaTable, plan: Plan, transactions: Transactions, note: str) -> None:
     now = int(time.time() * 1000)
     adds = [AddAction(f.path, f.size, dict(f.partition), f.modified_ms, True, f.statistics) for f in plan.adds]
     removes = [RemoveAction(f.path, True, now, f.size, f.partition_texts()) for f in plan.removes]
@@ -233,7 +237,7 @@ def _commit_once(table: DeltaTable, plan: Plan, transactions: Transactions, writ
         table.schema(),
         partition_by=list(partition_columns(table)),
         commit_properties=CommitProperties(
-            custom_metadata={"userMetadata": write.description} if write.description else None,
+            custom_metadata={"userMetadata": note} if note else None,
             max_commit_retries=0,  # any commit in between sends us back to look again
             app_transactions=[Transaction(app_id, version) for app_id, version in transactions],
         ),

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from transforms.io.delta_commit import CommitResult, TableWrite, Transactions, commit
+from transforms.io.delta_commit import CommitResult, NoteOf, TableWrite, Transactions, commit
 from transforms.io.delta_modes import Append, Mode, Overwrite, Upsert
 from transforms.io.delta_sink import TableSink
 
 
-def write_rows(write: TableWrite, rows: pa.Table, transactions: Transactions = ()) -> CommitResult:
+def write_rows(
+    write: TableWrite, rows: pa.Table, transactions: Transactions = (), note: NoteOf | None = None
+) -> CommitResult:
     """Writes and commits `rows` in one version, with the transactions; skipped if all of these are committed."""
     sink = TableSink(write, transactions)
     try:
@@ -20,7 +22,7 @@ def write_rows(write: TableWrite, rows: pa.Table, transactions: Transactions = (
         files = sink.finish()
     finally:
         sink.close()
-    return commit(write, files, transactions)
+    return commit(write, files, transactions, note)
 
 
 def append_rows(
@@ -30,9 +32,10 @@ def append_rows(
     *,
     partition_by: Sequence[str] = (),
     evolve: bool = False,
+    note: NoteOf | None = None,
 ) -> CommitResult:
     """Appends rows of their own schema, creating the table if absent."""
-    return _write(uri, rows, Append(), transactions, partition_by, evolve)
+    return _write(uri, rows, Append(), transactions, partition_by, evolve, note)
 
 
 def upsert_rows(
@@ -44,9 +47,10 @@ def upsert_rows(
     order_by: Sequence[str] = (),
     partition_by: Sequence[str] = (),
     evolve: bool = False,
+    note: NoteOf | None = None,
 ) -> CommitResult:
     """Upserts rows by `key`; see `Upsert`."""
-    return _write(uri, rows, Upsert(tuple(key), tuple(order_by)), transactions, partition_by, evolve)
+    return _write(uri, rows, Upsert(tuple(key), tuple(order_by)), transactions, partition_by, evolve, note)
 
 
 def overwrite_rows(
@@ -57,12 +61,19 @@ def overwrite_rows(
     whole_table: bool = False,
     partition_by: Sequence[str] = (),
     evolve: bool = False,
+    note: NoteOf | None = None,
 ) -> CommitResult:
     """Replaces the partitions that occur in `rows`, or the whole table."""
-    return _write(uri, rows, Overwrite(whole_table), transactions, partition_by, evolve)
+    return _write(uri, rows, Overwrite(whole_table), transactions, partition_by, evolve, note)
 
 
 def _write(
-    uri: str, rows: pa.Table, mode: Mode, transactions: Transactions, partition_by: Sequence[str], evolve: bool
+    uri: str,
+    rows: pa.Table,
+    mode: Mode,
+    transactions: Transactions,
+    partition_by: Sequence[str],
+    evolve: bool,
+    note: NoteOf | None,
 ) -> CommitResult:
-    return write_rows(TableWrite(uri, rows.schema, mode, tuple(partition_by), evolve), rows, transactions)
+    return write_rows(TableWrite(uri, rows.schema, mode, tuple(partition_by), evolve), rows, transactions, note)

@@ -1,0 +1,65 @@
+"""What commits say about themselves: the `userMetadata` of a Delta commit, written and read back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any
+
+from deltalake import DeltaTable
+
+from transforms.io import storage
+
+_READERS = 16  # a log entry is one small object: on Azure the waiting adds up
+_LATEST = (1, 8, 64)
+
+
+@dataclass(frozen=True)
+class Note:
+    """The note of one commit."""
+
+    version: int
+    committed_at: datetime
+    text: str
+
+
+def read_notes(table: DeltaTable, uri: str, after: int) -> list[Note]:
+    """The notes of the versions after `after` up to the one `table` is at, oldest first.
+
+    Reads one log entry a version and nothing else. Commits without a note and expired log entries are left out.
+    (`DeltaTable.history` numbers versions wrongly when another commit lands meanwhile.)
+    """
+    return list(_notes(uri, range(after + 1, table.version() + 1)))
+
+
+def last_note(table: DeltaTable, uri: str) -> Note | None:
+    """The newest note in the log of `table`, None if no commit has one."""
+    end = table.version() + 1
+    for many in chain(_LATEST, (end,)):
+        if found := list(_notes(uri, range(max(0, end - many), end))):
+            return found[-1]
+    return None
+
+
+def _notes(uri: str, versions: range) -> Iterator[Note]:
+    files = storage.filesystem(uri)
+    with ThreadPoolExecutor(max(1, min(_READERS, len(versions)))) as pool:
+        yield from (note for note in pool.map(lambda version: _note(files, version), versions) if note)
+
+
+def _note(files: Any, version: int) -> Note | None:
+    try:
+        with files.open_input_stream(f"_delta_log/{version:020d}.json") as stream:
+            lines = stream.read().split(b"\n")
+    except FileNotFoundError:
+        return None
+    for line in lines:
+        if line.startswith(b'{"commitInfo"'):
+            info = json.loads(line)["commitInfo"]
+            if text := info.get("userMetadata"):
+                return Note(version, datetime.fromtimestamp(info["timestamp"] / 1000, UTC), text)
+    return None
