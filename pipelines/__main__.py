@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from transforms.errors import UserError
+from transforms.errors import UsageError
 
 app = typer.Typer(
-    help="Customer 360 on Apache Beam: raw files to bronze, silver and gold Delta tables.",
+    help="Customer 360 on Apache Beam: raw files to bronze, silver and gold Delta tables. "
+    "With --verbose, a command also shows what Beam logs.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -39,7 +41,7 @@ def _moment(text: str | None) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise UserError(f"{text!r} is no time", remedy="write it as 2010-12-10T00:00:00Z") from None
+        raise UsageError(f"{text!r} is no time", remedy="write it as 2010-12-10T00:00:00Z") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
@@ -121,13 +123,14 @@ def replay(
 def maintain(
     lake: LakeOption = "lake",
     retention_hours: Annotated[int, typer.Option(help="files younger than this are kept")] = 168,
-    dry_run: Annotated[bool, typer.Option(help="only say what would be done")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would be done")] = False,
+    force: Annotated[bool, typer.Option("--force", help="also keep less than a day, when nothing runs")] = False,
     json: Json = False,
 ) -> None:
     """Compacts small files, removes old ones, writes checkpoints."""
     from pipelines.commands import run_maintain
 
-    run_maintain(lake, retention_hours, dry_run, json)
+    run_maintain(lake, retention_hours, dry_run, force, json)
 
 
 @app.command()
@@ -191,10 +194,15 @@ def demo(
 
 def main() -> None:
     """Entry point of `c360`."""
-    logging.basicConfig(level=os.environ.get("C360_LOG", "ERROR"))
     from pipelines.console import answer
 
-    answer(app)
+    verbose = "--verbose" in sys.argv
+    logging.basicConfig(level=os.environ.get("C360_LOG", "INFO" if verbose else "ERROR"))
+    if not verbose:  # Beam logs the traceback of what it raises to us anyway
+        logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)
+    as_json = "--json" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--verbose"]
+    answer(lambda: app(arguments, standalone_mode=not as_json), as_json)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,15 @@ from time import perf_counter
 
 from pipelines import bronze, gold, silver
 from pipelines.config import Lake, Run
-from pipelines.console import Output
+from pipelines.console import Output, counted
 from pipelines.dataset import inputs_of
 from pipelines.options import Engine
 from pipelines.runs import TableRun
 from transforms.bronze.cells import Spelling
 from transforms.contracts import contract
-from transforms.errors import UserError
+from transforms.errors import UsageError, UserError
 from transforms.io.column_map import parse_map
+from transforms.silver.country import check_country
 
 
 def _rows(tables: Iterable[TableRun]) -> list[dict[str, object]]:
@@ -54,7 +55,7 @@ def run_bronze(
         maps_given = tuple(parse_map(maps).items())
         inputs = [bronze.TableInput(contract(tables[0]), location, format, maps_given)]
     elif maps or format:
-        raise UserError("--map and --format are for the files of one table", remedy="name it with --table")
+        raise UsageError("--map and --format are for the files of one table", remedy="name it with --table")
     else:
         inputs = inputs_of(location, tables)
     start = perf_counter()
@@ -70,10 +71,12 @@ def run_bronze(
 def _say_bronze(result: bronze.BronzeResult, seconds: float, out: Output) -> None:
     out.facts |= {"known_files": result.known_files, "changed": bool(result.tables)}
     if not result.tables:
-        out.say(f"bronze: nothing new; all {result.known_files:,} files are in the lake already")
+        known = counted(result.known_files, "file")
+        out.say(f"bronze: nothing new; {known} in the lake already")
         return
     read = sum(table.counts.read for table in result.tables)
-    out.say(f"bronze: {read:,} rows in {seconds:.1f} s; {result.known_files:,} files were known already")
+    known = f"; {counted(result.known_files, 'file')} known already" if result.known_files else ""
+    out.say(f"bronze: {counted(read, 'row')} in {seconds:.1f} s{known}")
     out.table("bronze", _rows(result.tables))
     for table, changes in result.changes.items():
         told = [f"{c.column} {c.change}" for c in changes if c.change != "declared"]
@@ -83,6 +86,7 @@ def _say_bronze(result: bronze.BronzeResult, seconds: float, out: Output) -> Non
 
 def run_silver(lake: str, country: str, run: Run, engine: Engine, as_json: bool) -> None:
     out = Output(as_json)
+    check_country(country)
     start = perf_counter()
     with out.working("refining bronze to silver"):
         result = silver.refine(Lake(lake), run, engine, country)
@@ -98,11 +102,13 @@ def _say_silver(result: silver.SilverResult, seconds: float, out: Output) -> Non
         out.say("silver: nothing new; silver is up to date with bronze")
         return
     read = sum(table.counts.read for table in result.tables)
-    out.say(f"silver: {read:,} rows in {seconds:.1f} s")
+    out.say(f"silver: {counted(read, 'row')} in {seconds:.1f} s")
     out.table("silver", _rows(result.tables))
     conflicts = {t.table.lower(): t.counts.conflicts for t in result.tables if t.counts.conflicts}
     for table, count in conflicts.items():
-        out.say(f"{table}: {count:,} rows had the key of another row but other content; the latest version was kept")
+        out.say(
+            f"{table}: {counted(count, 'row')} had another row's key but other content; the latest version was kept"
+        )
 
 
 def run_gold(lake: str, as_of: datetime | None, run: Run, engine: Engine, as_json: bool) -> None:
@@ -119,7 +125,7 @@ def _say_gold(result: TableRun | None, seconds: float, out: Output) -> None:
     if result is None:
         out.say("gold: nothing new; customer_360 is up to date with silver")
     else:
-        out.say(f"gold: customer_360 has {result.counts.accepted:,} customers, in {seconds:.1f} s")
+        out.say(f"gold: customer_360 has {counted(result.counts.accepted, 'customer')}, in {seconds:.1f} s")
         out.facts["customers"] = result.counts.accepted
 
 
@@ -127,26 +133,27 @@ def run_replay(lake: str, table: str | None, rule: str | None, country: str, run
     from pipelines.replay import replay
 
     out = Output(as_json)
+    check_country(country)
     done = replay(Lake(lake), run, table, rule, country)
     if not done:
         out.say("replay: no open rejects", changed=False)
     else:
         passed = sum(t.counts.accepted for t in done)
         total = sum(t.counts.read for t in done)
-        out.say(f"replay: {passed:,} of {total:,} rejects pass now and are in bronze; run silver to take them up")
+        out.say(f"replay: {passed:,} of {counted(total, 'reject')} passed; run silver to take them up")
         out.table("replay", _rows(done))
     out.close()
 
 
-def run_maintain(lake: str, retention_hours: int, dry_run: bool, as_json: bool) -> None:
+def run_maintain(lake: str, retention_hours: int, dry_run: bool, force: bool, as_json: bool) -> None:
     from pipelines.maintain import maintain_tables
 
     out = Output(as_json)
     with out.working("maintaining tables"):
-        rows = list(maintain_tables(Lake(lake), retention_hours, dry_run))
+        rows = list(maintain_tables(Lake(lake), retention_hours, dry_run, force))
     if not rows:
         raise UserError("there is no table", where=lake, remedy="give the lake with --lake")
-    out.say(f"maintain: {len(rows)} tables" + (" (dry run, nothing changed)" if dry_run else ""))
+    out.say(f"maintain: {counted(len(rows), 'table')}" + (" (dry run, nothing changed)" if dry_run else ""))
     out.table("tables", rows)
     out.close()
 
@@ -161,7 +168,9 @@ def run_generate(folder: str, spec: dict[str, float], format: str, as_json: bool
     start = perf_counter()
     with out.working("writing made-up data"):
         rows = write_dataset(GeneratorSpec(**spec), folder, format)  # type: ignore[arg-type]
-    out.say(f"generate: {sum(rows.values()):,} rows in {perf_counter() - start:.1f} s into {folder}", rows=rows)
+    out.say(
+        f"generate: {counted(sum(rows.values()), 'row')} in {perf_counter() - start:.1f} s into {folder}", rows=rows
+    )
     out.table("tables", [{"table": name.lower(), "rows": count} for name, count in rows.items()])
     out.say(f"next: python -m pipelines bronze --input {folder} --lake lake")
     out.close()
@@ -190,7 +199,7 @@ def run_show(
     out = Output(as_json)
     if what.lower() == "customer":
         if id is None:
-            raise UserError("which customer?", remedy="write `show customer ID`")
+            raise UsageError("which customer?", remedy="write `show customer ID`")
         show_customer(Lake(lake), id, out)
     else:
         show_table(Lake(lake), what, layer, limit, out, version)
@@ -216,7 +225,7 @@ def run_demo(folder: Path, orders: Path | None, as_json: bool) -> None:
     for name, tables in (("bronze", first.tables), ("silver", second.tables)):
         _say_layer(name, tables, out)
     _say_gold(third, 0.0, out) if third is None else out.say(
-        f"gold:   customer_360 has {third.counts.accepted:,} customers", customers=third.counts.accepted
+        f"gold:   customer_360 has {counted(third.counts.accepted, 'customer')}", customers=third.counts.accepted
     )
     path = folder / "report.html"
     if changed or not path.exists():
@@ -236,6 +245,6 @@ def _say_layer(name: str, tables: tuple[TableRun, ...], out: Output) -> None:
         return
     total = sum((t.counts for t in tables), start=type(tables[0].counts)())
     out.say(
-        f"{name}: {len(tables)} tables, {total.read:,} rows read = {total.accepted:,} accepted"
-        f" + {total.rejected:,} rejected + {total.duplicates:,} duplicates"
+        f"{name}: {counted(len(tables), 'table')}, {counted(total.read, 'row')} read = {total.accepted:,} accepted"
+        f" + {total.rejected:,} rejected + {counted(total.duplicates, 'duplicate')}"
     )

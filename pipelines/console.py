@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from transforms.errors import UserError
+from transforms.errors import UsageError, UserError
 
 
 @dataclass
@@ -70,12 +72,17 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def answer(command: Callable[[], None]) -> None:
-    """Runs a command; what the user can mend is one line on the error stream and exit code 1, never a traceback."""
+def answer(command: Callable[[], None], as_json: bool = False) -> None:
+    """Runs a command; what the user can mend is one line on the error stream (or one JSON object), no traceback.
+
+    Exit codes: 2 for wrong use, 1 for anything else that failed.
+    """
     try:
         command()
+    except typer.TyperException as error:  # raised to us only where errors are to be JSON
+        fail(UsageError(getattr(error, "format_message", error.__str__)(), remedy="see --help"), as_json)
     except UserError as error:
-        fail(error)
+        fail(error, as_json)
     except Exception as error:  # Beam wraps what a worker raised; the user's part of it is what counts
         cause = user_cause(error)
         if cause is None and isinstance(error, OSError) and error.filename:  # a full disk, no permission
@@ -84,7 +91,7 @@ def answer(command: Callable[[], None]) -> None:
             )
         if cause is None:
             raise
-        fail(cause)
+        fail(cause, as_json)
 
 
 def user_cause(error: BaseException | None) -> UserError | None:
@@ -98,7 +105,17 @@ def user_cause(error: BaseException | None) -> UserError | None:
     return None
 
 
-def fail(error: UserError) -> None:
-    line = Text.assemble(("error: ", "bold red"), str(error))
-    Console(stderr=True, highlight=False, soft_wrap=True).print(line)
-    sys.exit(1)
+def fail(error: UserError, as_json: bool = False) -> None:
+    what = re.sub(r" \[while running '.*'\]$", "", error.what)  # Beam says so; a person did not ask
+    if as_json:
+        told = {"what": what, "where": error.where, "remedy": error.remedy}
+        print(json.dumps({"error": told}, ensure_ascii=False), file=sys.stderr)
+    else:
+        line = Text.assemble(("error: ", "bold red"), str(UserError(what, error.where, error.remedy)))
+        Console(stderr=True, highlight=False, soft_wrap=True).print(line)
+    sys.exit(2 if isinstance(error, UsageError) else 1)
+
+
+def counted(count: int, thing: str) -> str:
+    """ "1 row", "2 rows"."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"

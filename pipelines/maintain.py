@@ -23,10 +23,10 @@ def tables(lake: Lake) -> Iterator[tuple[str, str]]:
             yield name, uri
 
 
-def maintain_tables(lake: Lake, retention_hours: int, dry_run: bool) -> Iterator[dict[str, Any]]:
+def maintain_tables(lake: Lake, retention_hours: int, dry_run: bool, force: bool = False) -> Iterator[dict[str, Any]]:
     """Maintains one table after the other and says what was done to each."""
     for name, uri in tables(lake):
-        done = maintain(uri, retention_hours=retention_hours, dry_run=dry_run)
+        done = maintain(uri, retention_hours=retention_hours, dry_run=dry_run, force=force)
         yield {
             "table": name,
             "files before": done.files_before,

@@ -8,7 +8,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from transforms.errors import UserError
+from transforms.errors import UsageError
 
 _IN_PROCESS = ("", "directrunner", "fnapirunner", "in-process")
 ROWS_PER_BUCKET = 250_000
@@ -29,11 +29,11 @@ class Engine:
     def __post_init__(self) -> None:
         unknown = [a for a in self.beam_args if not a.startswith("--direct_")]
         if self.in_process and unknown:
-            raise UserError(f"there is no option {unknown[0]}", remedy="see --help; Beam's options go with --runner")
+            raise UsageError(f"there is no option {unknown[0]}", remedy="see --help; Beam's options go with --runner")
         several = [a for a in self.beam_args if a.startswith("--direct_num_workers") and not a.endswith(("=1", "s"))]
         if self.in_process and several:
             # Measured: with two workers the in-process runner lost rows, and was slower on Arrow batches.
-            raise UserError(f"the in-process runner takes one worker, not {several[0]}", remedy="leave the option out")
+            raise UsageError(f"the in-process runner takes one worker, not {several[0]}", remedy="leave the option out")
 
     @property
     def in_process(self) -> bool:

@@ -9,10 +9,10 @@ from rich.panel import Panel
 from rich.text import Text
 
 from pipelines.config import Lake
-from pipelines.console import Output
+from pipelines.console import Output, counted
 from pipelines.gold import CUSTOMER_360
 from transforms.contracts import CONTRACTS, contract
-from transforms.errors import UserError
+from transforms.errors import UsageError, UserError
 from transforms.io.delta import head, open_table, read_table
 
 _OPS = ("rejects", "runs", "schemas", "profiles", "drift")
@@ -20,13 +20,17 @@ _OPS = ("rejects", "runs", "schemas", "profiles", "drift")
 
 def uri_of(lake: Lake, name: str, layer: str | None) -> str:
     """The address of a table by name; the layer defaults to the one a reader most likely means."""
-    if name in _OPS:
-        return str(getattr(lake, name))
+    if name.lower() in _OPS:
+        return str(getattr(lake, name.lower()))
     if name.lower() == CUSTOMER_360:
         return lake.gold(CUSTOMER_360)
-    table = contract(name)
+    try:
+        table = contract(name)
+    except UsageError as error:
+        others = ", ".join((CUSTOMER_360, "customer ID", *_OPS))
+        raise UsageError(error.what, remedy=f"{error.remedy}, {others}") from None
     if layer not in (None, "bronze", "silver"):
-        raise UserError(f"there is no layer {layer!r} for {table.name}", remedy="use --layer bronze or silver")
+        raise UsageError(f"there is no layer {layer!r} for {table.name}", remedy="use --layer bronze or silver")
     return lake.bronze(table) if layer == "bronze" else lake.silver(table)
 
 
@@ -39,7 +43,9 @@ def show_table(lake: Lake, name: str, layer: str | None, limit: int, out: Output
             f"there is no table {name}", where=uri, remedy="run bronze, silver and gold first, or give --lake"
         )
     total = table.count() if version is None else open_table(uri, version).count()  # type: ignore[union-attr]
-    out.say(f"{name}: {total:,} rows, version {version if version is not None else table.version()}", total=total)
+    out.say(
+        f"{name}: {counted(total, 'row')}, version {version if version is not None else table.version()}", total=total
+    )
     rows = head(uri, limit, version).to_pylist()
     out.facts["rows"] = rows
     if out.as_json or not rows:
@@ -52,7 +58,7 @@ def show_table(lake: Lake, name: str, layer: str | None, limit: int, out: Output
     ]
     out.table("shown", shown)
     if len(rows) > fitting:
-        out.say(f"{fitting} of {len(rows)} rows fit this terminal; --json shows them all")
+        out.say(f"{fitting} of {counted(len(rows), 'row')} fit this terminal; --json shows them all")
 
 
 def _short(value: Any) -> str:
@@ -101,9 +107,9 @@ def _portrait(row: dict[str, Any]) -> list[str]:
     return [
         f"{name} · {row['city'] or '-'}, {row['country_code'] or '-'} · {row['customer_status'] or '-'}",
         f"person: {row['person_id'] or 'not resolved yet'} · loyalty: {row['loyalty_tier'] or '-'}",
-        f"worth: {row['net_revenue']:,} {money} net in {row['orders_count']} orders, average "
+        f"worth: {row['net_revenue']:,} {money} net in {counted(row['orders_count'], 'order')}, average "
         f"{row['average_order_amount'] or 0:,} {money}",
-        f"returned: {row['returned_amount']:,} {money} in {row['returns_count']} returns",
+        f"returned: {row['returned_amount']:,} {money} in {counted(row['returns_count'], 'return')}",
         f"first order {day(row['first_order_at'])}, last order {day(row['last_order_at'])}, "
         f"last seen {day(row['last_seen_at'])}",
         f"RFM {row['recency_score'] or '-'}/{row['frequency_score'] or '-'}/{row['monetary_score'] or '-'}: "
@@ -111,6 +117,6 @@ def _portrait(row: dict[str, Any]) -> list[str]:
         f"orders by channel: POS {share(row['share_pos'])}, web {share(row['share_ecommerce'])}, "
         f"app {share(row['share_mobile'])}, social {share(row['share_social'])}",
         f"messages: opens {share(row['open_rate'])} of delivered, clicks {share(row['click_rate'])} of opened",
-        f"service: {row['tickets_count']} tickets ({row['open_tickets_count']} open), "
-        f"{row['interactions_count']} contacts",
+        f"service: {counted(row['tickets_count'], 'ticket')} ({row['open_tickets_count']} open), "
+        f"{counted(row['interactions_count'], 'contact')}",
     ]

@@ -19,6 +19,10 @@ class UserError(Exception):
         return f"{self.what}{place}" + (f"; {self.remedy}" if self.remedy else "")
 
 
+class UsageError(UserError):
+    """A command or an option is not used as it can be; the command line then exits with 2 and not with 1."""
+
+
 class SchemaMismatch(UserError):
     """Rows do not fit the table they are written to."""
 

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.errors import UserError
+from transforms.errors import UsageError
 
 # Tried in this order, each on what the ones before could not read. A time without a zone is UTC.
 _TIMESTAMP_FORMATS = (
@@ -49,9 +49,9 @@ class Spelling:
 
     def __post_init__(self) -> None:
         if self.decimal not in ("", ".", ","):
-            raise UserError(f"{self.decimal!r} is no decimal mark", remedy="use --decimal . or --decimal ,")
+            raise UsageError(f"{self.decimal!r} is no decimal mark", remedy="use --decimal . or --decimal ,")
         if self.dates not in DATES:
-            raise UserError(f"{self.dates!r} is no order of dates", remedy=f"use --dates {' or '.join(DATES)}")
+            raise UsageError(f"{self.dates!r} is no order of dates", remedy=f"use --dates {' or '.join(DATES)}")
 
     def numbers(self, text: pl.Series) -> pl.Series:
         """Numbers with a point and nothing between thousands; null where it is not written so."""

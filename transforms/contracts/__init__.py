@@ -17,7 +17,7 @@ from transforms.contracts.schema import (
     Rule,
     Type,
 )
-from transforms.errors import UserError
+from transforms.errors import UsageError
 
 # Parents stand before children.
 CONTRACTS: Mapping[str, Contract] = MappingProxyType(
@@ -48,7 +48,7 @@ def contract(name: str) -> Contract:
         if wanted in (table.name.lower(), table.path, table.path.rsplit("/", 1)[-1]):
             return table
     known = ", ".join(sorted(c.path.rsplit("/", 1)[-1] for c in CONTRACTS.values()))
-    raise UserError(f"no table named {name!r}", remedy=f"the tables are {known}")
+    raise UsageError(f"no table named {name!r}", remedy=f"the tables are {known}")
 
 
 __all__ = [

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from transforms.errors import UserError
+from transforms.errors import UsageError, UserError
 
 # Common names, as they are written without case, spaces and punctuation.
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
@@ -78,9 +78,9 @@ def parse_map(given: Sequence[str]) -> dict[str, str]:
     for part in given:
         target, equals, column = part.partition("=")
         if not (equals and target.strip() and column.strip()):
-            raise UserError(f"--map {part!r} is not understood", remedy="write it as --map TARGET=column")
+            raise UsageError(f"--map {part!r} is not understood", remedy="write it as --map TARGET=column")
         if target.strip() in result:
-            raise UserError(f"--map names {target.strip()} twice", remedy="name each target once")
+            raise UsageError(f"--map names {target.strip()} twice", remedy="name each target once")
         result[target.strip()] = column.strip()
     return result
 

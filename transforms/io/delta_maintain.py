@@ -52,7 +52,7 @@ def maintain(
     if retention_hours < FLOOR_HOURS and not force:
         raise UserError(
             f"retention of {retention_hours} h could remove files of a run under way", uri,
-            f"keep at least {FLOOR_HOURS} h, or force it when nothing runs",
+            f"keep at least {FLOOR_HOURS} h, or add --force when nothing runs",
         )  # fmt: skip
     table = existing_table(uri)
     check_writer(table, uri)

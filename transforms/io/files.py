@@ -18,7 +18,7 @@ from apache_beam.io.filesystem import CompressionTypes, FileSystem
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import AzureOptions, PipelineOptions
 
-from transforms.errors import UserError
+from transforms.errors import UsageError, UserError
 from transforms.io import storage
 from transforms.io.delimited import read_csv, read_header
 from transforms.io.jsonl import read_json_lines, read_keys
@@ -50,7 +50,7 @@ def discover(location: str, format: str | None = None) -> list[SourceFile]:
       UserError: nothing is there, or a file's format cannot be told by its name and is not given.
     """
     if format is not None and format not in _FORMATS.values():
-        raise UserError(f"{format!r} is no format", where=location, remedy="use jsonl, csv or parquet")
+        raise UsageError(f"{format!r} is no format", where=location, remedy="use jsonl, csv or parquet")
     found = _blobs(location) if "://" in location else _local(location)
     if not found:
         raise UserError(

@@ -8,6 +8,7 @@ from functools import cache
 
 import pycountry
 
+from transforms.errors import UsageError
 from transforms.silver.text import standard_text
 
 # Names that retail systems use and ISO does not. What is no country ("Channel Islands" are two, "West Indies",
@@ -85,3 +86,9 @@ def _table() -> dict[str, str]:
     fields = ("alpha_2", "alpha_3", "name", "official_name", "common_name")
     named = [(getattr(country, field, None), country.alpha_3) for country in pycountry.countries for field in fields]
     return {_key(name): code for name, code in named if name} | _OTHER_NAMES
+
+
+def check_country(alpha_2: str) -> None:
+    """Raises: UsageError: it is no ISO 3166-1 alpha-2 code in capitals."""
+    if standard_country(alpha_2) is None or not re.fullmatch("[A-Z]{2}", alpha_2):
+        raise UsageError(f"no country {alpha_2!r}", remedy="name one by its ISO 3166-1 alpha-2 code, like GB")

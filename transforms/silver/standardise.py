@@ -12,9 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.contracts import Column, Contract
-from transforms.errors import UserError
 from transforms.silver.address import standard_address, standard_postcode, standard_state
-from transforms.silver.country import standard_country
+from transforms.silver.country import check_country, standard_country
 from transforms.silver.currency import standard_currency
 from transforms.silver.distinct import as_array, per_distinct, per_distinct_pair
 from transforms.silver.email import CLEAN_EMAIL, standard_email
@@ -82,8 +81,7 @@ def standardise(table: pa.Table, contract: Contract, default_country: str = "GB"
     Raises:
       UserError: `default_country` is no country code.
     """
-    if standard_country(default_country) is None or not re.fullmatch("[A-Z]{2}", default_country):
-        raise UserError(f"no country {default_country!r}", remedy="name one by its ISO 3166-1 alpha-2 code, like GB")
+    check_country(default_country)
     columns = {name: as_array(table[name]) for name in table.column_names}
     flags: dict[str, np.ndarray] = {}
     country = next((c.name for c in contract.columns if c.standard == "country"), None)
