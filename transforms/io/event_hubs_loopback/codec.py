@@ -172,12 +172,11 @@ def _decode_many(data: bytes, at: int, code: int, depth: int) -> tuple[Any, int]
         raise DecodeError("value cut short")
     values = []
     if code in (0xE0, 0xF0):
-        item = data[at] if count else 0x40
-        at += 1 if count else 0
+        end, item, at = at + size, data[at] if count else 0x40, at + 1
         for _ in range(count):
             value, at = _decode(data, at, item, depth)
             values.append(value)
-        return values, at
+        return values, end  # an empty array may or may not say of what
     for _ in range(count):
         value, at = _decode(data, at + 1, data[at], depth)
         values.append(value)

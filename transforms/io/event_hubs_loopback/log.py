@@ -176,6 +176,7 @@ class PartitionLog:
                 break
             size -= segment.end_position
             self.trim(segment.end_sequence)
+        self._forget()
 
     def _forget(self) -> None:
         # The newest file with an event stays, trimmed or not: it says which offset and time come next.

@@ -91,7 +91,8 @@ class _Request:
 
     def reply(self, status: int, text: str, body: dict[str, Any] | None = None) -> bytes:
         head = encode([None, None, None, None, None, self.message_id])
-        said = encode({"status-code": Int(status), "status-description": text})
+        # The client reads the text under one name from $cbs and under the other from $management.
+        said = encode({"status-code": Int(status), "status-description": text, "statusDescription": text})
         return b"\x00\x53\x73" + head + b"\x00\x53\x74" + said + b"\x00\x53\x77" + encode(body)
 
 
