@@ -181,6 +181,25 @@ def show(
 
 
 @app.command()
+def sessionize(
+    events: Annotated[str, typer.Option("--events", help="a file, a folder or a glob: CSV, JSON lines, Parquet, .gz")],
+    out: Annotated[str, typer.Option("--out", help="sessions.parquet, .csv or .jsonl (.gz)")],
+    gap: Annotated[str, typer.Option("--gap", help="silence that ends a session: 30m, or web=30m,app=5m")] = "30m",
+    map: Annotated[list[str] | None, typer.Option("--map", help="visitor=COLUMN, event_time=COLUMN ...")] = None,
+    rejects: Annotated[str | None, typer.Option("--rejects", help="a file for the rows that cannot be used")] = None,
+    midnight: Annotated[str | None, typer.Option("--midnight", help="cut at midnight of this time zone")] = None,
+    campaigns: Annotated[bool, typer.Option("--campaigns", help="a new campaign starts a new session")] = False,
+    max_length: Annotated[str, typer.Option("--max-length", help="the longest session")] = "24h",
+    format: Annotated[str | None, typer.Option("--format", help="jsonl, csv or parquet; by default by name")] = None,
+    json: Json = False,
+) -> None:
+    """Cuts the events of your own file into sessions."""
+    from pipelines.sessionize import run_sessionize
+
+    run_sessionize(events, out, gap, map or [], rejects, midnight, campaigns, max_length, format, json)
+
+
+@app.command()
 def demo(
     out: Annotated[str, typer.Option("--out", help="the folder for input, lake and report")] = "demo",
     orders: Annotated[str | None, typer.Option("--orders", help="Online Retail II as Parquet")] = None,

@@ -7,6 +7,7 @@ import functools
 import glob
 import hashlib
 import io
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,12 +21,13 @@ from apache_beam.options.pipeline_options import AzureOptions, PipelineOptions
 
 from transforms.errors import UsageError, UserError
 from transforms.io import storage
+from transforms.io.blocks import BOM, TruncatedStream, gunzip
 from transforms.io.delimited import read_csv, read_header
 from transforms.io.jsonl import read_json_lines, read_keys
 from transforms.io.parquet import open_parquet, read_parquet, row_groups
 from transforms.io.source import Format, Naming, Parsed, SourceFile, Split
 
-__all__ = ["Parsed", "SourceFile", "Split", "discover", "header", "header_line", "read_split", "split"]
+__all__ = ["Parsed", "SourceFile", "Split", "discover", "header", "header_line", "keys", "read_split", "split"]
 
 SPLIT_BYTES = 32 << 20
 _FORMATS: Mapping[str, Format] = {
@@ -202,6 +204,24 @@ def header(file: SourceFile) -> Any:
 
 
 @functools.lru_cache(maxsize=64)
+def keys(file: SourceFile, records: int = 1000) -> list[str]:
+    """The keys of the first records of a JSON lines file, as they are met; what is no record is passed over."""
+    found: dict[str, None] = {}
+    with _open(file) as source:
+        try:
+            data = next(gunzip(source), b"") if file.compression == "gzip" else source.read(4 << 20)
+        except TruncatedStream:
+            return []
+    for line in data.removeprefix(BOM).split(b"\n")[:records]:
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict):
+            found.update(dict.fromkeys(record))
+    return list(found)
+
+
 def header_line(file: SourceFile) -> str:
     """The header of a CSV file, whatever its line ends and quotes, as one line in its own delimiter."""
     with _open(file) as source:
@@ -218,12 +238,15 @@ def _csv_header(file: SourceFile, source: BinaryIO) -> tuple[list[str], bytes, i
         raise UserError(error.what, where=file.path, remedy=error.remedy) from None
 
 
-def read_split(part: Split, known: Sequence[str], batch_rows: int = 65_536) -> Iterator[Parsed]:
+def read_split(
+    part: Split, known: Sequence[str], batch_rows: int = 65_536, only: Sequence[str] | None = None
+) -> Iterator[Parsed]:
     """Reads one part of a file.
 
     Args:
       known: the columns that are expected; names match whatever their case, spaces and dashes, or as the file's
         `renames` say.
+      only: the source columns that are wanted; others of a Parquet file are not read.
 
     Gives batches whose `rows` have one column each source column (text, or typed from Parquet), `_position` int64
     (the record's first byte in the uncompressed file, or the row number in Parquet) and `_raw` binary (the record's
@@ -233,7 +256,7 @@ def read_split(part: Split, known: Sequence[str], batch_rows: int = 65_536) -> I
     naming = Naming(known, renames)
     with _open(part.file) as file:
         if part.file.format == "parquet":
-            yield from read_parquet(file, part, naming, batch_rows)
+            yield from read_parquet(file, part, naming, batch_rows, only)
         elif part.file.format == "csv":
             yield from _sliced(read_csv(file, part, naming), batch_rows)
         else:

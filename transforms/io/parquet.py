@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -37,8 +38,12 @@ def row_groups(file: BinaryIO, compression: str) -> list[int]:
     return [parquet.metadata.row_group(i).total_byte_size for i in range(parquet.metadata.num_row_groups)]
 
 
-def read_parquet(file: BinaryIO, split: Split, naming: Naming, batch_rows: int) -> Iterator[Parsed]:
+def read_parquet(
+    file: BinaryIO, split: Split, naming: Naming, batch_rows: int, only: Sequence[str] | None = None
+) -> Iterator[Parsed]:
     """Rows of the split's row groups; `_position` is the row's number in the file, `_raw` is null.
+
+    `only` names the columns that are wanted; by default all.
 
     A file that is cut or no Parquet is one reject (`truncated_file`), since its rows cannot be told apart; so is the
     rest of a damaged row group, at its first row.
@@ -52,7 +57,7 @@ def read_parquet(file: BinaryIO, split: Split, naming: Naming, batch_rows: int) 
     for group in range(split.start, last):
         position = sum(meta.row_group(i).num_rows for i in range(group))
         try:
-            for batch in parquet.iter_batches(batch_rows, row_groups=[group]):
+            for batch in parquet.iter_batches(batch_rows, row_groups=[group], columns=only):
                 yield Parsed(_named(batch, naming, position), rejected_batch([]))
                 position += batch.num_rows
         except (pa.ArrowException, OSError):
@@ -63,7 +68,7 @@ def read_parquet(file: BinaryIO, split: Split, naming: Naming, batch_rows: int) 
 def _named(batch: pa.RecordBatch, naming: Naming, position: int) -> pa.RecordBatch:
     columns = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in batch.columns]
     names = naming.unique(batch.schema.names)
-    places = pa.array(range(position, position + batch.num_rows), pa.int64())
+    places = pa.array(np.arange(position, position + batch.num_rows, dtype=np.int64))
     raw = pa.nulls(batch.num_rows, pa.binary())
     return pa.RecordBatch.from_arrays([*columns, places, raw], names=[*names, "_position", "_raw"])
 

@@ -12,6 +12,7 @@ from transforms.sessions.event import EVENTS
 from transforms.sessions.rules import SessionRules, channel_key
 
 _TIME = "event_time"
+_TYPES = dict(pl.Schema(EVENTS))
 
 
 @dataclass(frozen=True)
@@ -37,18 +38,18 @@ class Cut:
         return np.append(self.starts[1:], self.events.height)
 
 
-def cut_sessions(events: pa.Table, rules: SessionRules) -> Cut:
+def cut_sessions(events: pa.Table | pl.DataFrame, rules: SessionRules) -> Cut:
     """Orders the events, counts each once and cuts them.
 
     Any order and any split of the same rows gives the same cut. Rows with the same visitor, time and event id are
     one event; of those the first by all other columns stays. Rows without an event id are events of their own.
 
     Args:
-      events: columns of EVENTS, every row with a visitor and a time (`split_events`).
+      events: columns of EVENTS, every row with a visitor and a time (`split_events`); columns that lack are null.
     """
-    frame = pl.from_arrow(events.select(EVENTS.names))
+    frame = events if isinstance(events, pl.DataFrame) else pl.from_arrow(events)
     assert isinstance(frame, pl.DataFrame)
-    ordered = _once(_ordered(frame))
+    ordered = _complete(_once(_ordered(frame)))
     if ordered.height == 0:
         none = np.empty(0, np.int64)
         return Cut(ordered, none, none)
@@ -77,9 +78,15 @@ def _ordered(frame: pl.DataFrame) -> pl.DataFrame:
     return rows[order]
 
 
+def _complete(rows: pl.DataFrame) -> pl.DataFrame:
+    """With all columns of EVENTS; made after ordering, since columns of nulls are costly to carry."""
+    absent = [pl.lit(None, kind).alias(name) for name, kind in _TYPES.items() if name not in rows.columns]
+    return rows.with_columns(absent).select(list(_TYPES))
+
+
 def _once(rows: pl.DataFrame) -> pl.DataFrame:
-    ids = rows["event_id"]
-    if ids.null_count() == len(ids):
+    ids = rows["event_id"] if "event_id" in rows.columns else None
+    if ids is None or ids.null_count() == len(ids):
         return rows
     again = ids.is_not_null().to_numpy() & ~_changes(ids) & ~_changes(rows[_TIME]) & ~_changes(rows["visitor"])
     return rows.filter(pl.Series(~again)) if again.any() else rows

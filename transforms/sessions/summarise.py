@@ -41,7 +41,7 @@ _FIRST = {
 }
 
 
-def sessions_of(events: pa.Table, rules: SessionRules) -> pa.Table:
+def sessions_of(events: pa.Table | pl.DataFrame, rules: SessionRules) -> pa.Table:
     """Events (columns of EVENTS) -> sessions (SESSIONS), ordered by visitor and start."""
     return summarise_sessions(cut_sessions(events, rules), rules)
 
