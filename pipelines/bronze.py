@@ -25,6 +25,7 @@ from transforms.io.dead_letter import KEY, REJECTS
 from transforms.io.delta import Append, Upsert, WriteDelta, arrow_schema, committed, evolve_schema, open_table
 from transforms.io.files import SourceFile, Split, discover, header, split
 from transforms.io.source import Naming
+from transforms.progress import METER
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,8 @@ def ingest(lake: Lake, run: Run, inputs: Iterable[TableInput], engine: Engine = 
         assert table.spec is not None
         if table.changes and open_table(lake.bronze(table.contract)) is not None:
             evolve_schema(lake.bronze(table.contract), bronze_schema(table.contract, table.spec.business))
+    files = [file for p in work for file in p.files]
+    METER.expect(files=len(files), bytes=sum(file.size for file in files))
     with engine.pipeline() as root:
         build(root, lake, run, work)
     recognised = tuple(one for p in work for one in p.recognised)

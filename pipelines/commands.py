@@ -19,6 +19,7 @@ from transforms.bronze.cells import Spelling
 from transforms.contracts import contract
 from transforms.errors import UsageError, UserError
 from transforms.io.column_map import parse_map
+from transforms.progress import METER
 from transforms.silver.country import check_country
 
 
@@ -134,7 +135,8 @@ def run_replay(lake: str, table: str | None, rule: str | None, country: str, run
 
     out = Output(as_json)
     check_country(country)
-    done = replay(Lake(lake), run, table, rule, country)
+    with out.working("sending rejects through again"):
+        done = replay(Lake(lake), run, table, rule, country)
     if not done:
         out.say("replay: no open rejects", changed=False)
     else:
@@ -166,8 +168,13 @@ def run_generate(folder: str, spec: dict[str, float], format: str, as_json: bool
     if os.path.isdir(folder) and os.listdir(folder):
         raise UserError("the folder is not empty", where=folder, remedy="give a new folder with --out")
     start = perf_counter()
+
+    def meter(done: int, total: int) -> None:
+        METER.expect(parts=total)
+        METER.advance(parts=1)
+
     with out.working("writing made-up data"):
-        rows = write_dataset(GeneratorSpec(**spec), folder, format)  # type: ignore[arg-type]
+        rows = write_dataset(GeneratorSpec(**spec), folder, format, meter)  # type: ignore[arg-type]
     out.say(
         f"generate: {counted(sum(rows.values()), 'row')} in {perf_counter() - start:.1f} s into {folder}", rows=rows
     )
@@ -178,7 +185,8 @@ def run_generate(folder: str, spec: dict[str, float], format: str, as_json: bool
 
 def run_report(lake: str, path: str, as_json: bool) -> None:
     out = Output(as_json)
-    write_report(Lake(lake), Path(path))
+    with out.working("drawing the report"):
+        write_report(Lake(lake), Path(path))
     out.say(f"report: {path}", report=path)
     out.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,10 +13,14 @@ from typing import Any
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from transforms.errors import UsageError, UserError
+from transforms.progress import METER
+
+_BAR_SECONDS, _LINE_SECONDS = 0.2, 10.0
 
 
 @dataclass
@@ -48,12 +53,33 @@ class Output:
 
     @contextmanager
     def working(self, what: str) -> Iterator[None]:
-        """A spinner beside `what` while it lasts, on a terminal only."""
-        if self.as_json or not self._err.is_terminal:
+        """Shows how far `METER` is while it lasts: a bar on a terminal, else a line now and then; no JSON."""
+        METER.restart()
+        if self.as_json:
             yield
             return
-        with self._err.status(what):
+        over = threading.Event()
+        show = self._bar if self._err.is_terminal else self._lines
+        shown = threading.Thread(target=show, args=(what, over), daemon=True)
+        shown.start()
+        try:
             yield
+        finally:
+            over.set()
+            shown.join()
+
+    def _bar(self, what: str, over: threading.Event) -> None:
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.fields[words]}"))
+        with Progress(*columns, console=self._err, transient=True, refresh_per_second=5) as progress:
+            task = progress.add_task(what, total=None, words="")
+            while not over.wait(_BAR_SECONDS):
+                share = METER.share()
+                total = None if share is None else 1.0
+                progress.update(task, total=total, completed=share or 0.0, words=METER.words())
+
+    def _lines(self, what: str, over: threading.Event) -> None:
+        while not over.wait(_LINE_SECONDS):
+            self._err.print(Text(f"{what}: {METER.words() or 'working'}"), soft_wrap=True)
 
     def close(self) -> None:
         if self.as_json:

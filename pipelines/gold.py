@@ -18,6 +18,7 @@ from transforms.counts import Counts, SumCounts
 from transforms.errors import UserError
 from transforms.gold.assemble import INPUTS, SCHEMA, AssembleCustomers
 from transforms.io.delta import Overwrite, ReadDelta, WriteDelta, committed, last_note, open_table, read_table
+from transforms.progress import METER
 from transforms.shuffle import spill_folder
 
 
@@ -84,6 +85,7 @@ def assemble(lake: Lake, run: Run, engine: Engine = Engine(), as_of: datetime | 
     planned = plan(lake, run, as_of)
     if planned is None:
         return None
+    METER.expect(rows=planned.rows)
     with spill_folder(engine.in_process) as spill, engine.pipeline() as root:
         build(root, lake, run, planned, spill)
     record_commits(lake)
@@ -93,7 +95,9 @@ def assemble(lake: Lake, run: Run, engine: Engine = Engine(), as_of: datetime | 
 def build(root: beam.Pipeline, lake: Lake, run: Run, planned: GoldPlan, spill: str | None) -> None:
     """Reads only the columns gold needs, groups them by customer, writes one table."""
     names = [name for name in INPUTS if name in planned.versions]
-    tables = {name: root | f"Read {name}" >> _read(lake, name, planned) for name in names}
+    tables = {
+        name: root | f"Read {name}" >> _read(lake, name, planned) | f"Meter {name}" >> _metered() for name in names
+    }
     customers = tables | "Assemble" >> AssembleCustomers(planned.as_of, buckets_for(planned.rows), spill)
     counted = customers | "CountRows" >> beam.Map(lambda batch: Counts(batch.num_rows, batch.num_rows))
     note = counted | "Count" >> SumCounts(CUSTOMER_360) | "Note" >> TakeNote(run, planned.inputs)
@@ -104,6 +108,15 @@ def build(root: beam.Pipeline, lake: Lake, run: Run, planned: GoldPlan, spill: s
         transactions=(("gold", planned.number),),
         note=beam.pvalue.AsSingleton(note),
     )
+
+
+def _seen(batch: pa.RecordBatch) -> pa.RecordBatch:
+    METER.advance(rows=batch.num_rows)
+    return batch
+
+
+def _metered() -> beam.ParDo:
+    return beam.Map(_seen).with_output_types(pa.RecordBatch)
 
 
 def _read(lake: Lake, name: str, planned: GoldPlan) -> ReadDelta:

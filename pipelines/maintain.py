@@ -10,6 +10,7 @@ from pipelines.gold import CUSTOMER_360
 from transforms.contracts import CONTRACTS
 from transforms.io.delta import open_table
 from transforms.io.delta_maintain import maintain
+from transforms.progress import METER
 
 
 def tables(lake: Lake) -> Iterator[tuple[str, str]]:
@@ -25,8 +26,11 @@ def tables(lake: Lake) -> Iterator[tuple[str, str]]:
 
 def maintain_tables(lake: Lake, retention_hours: int, dry_run: bool, force: bool = False) -> Iterator[dict[str, Any]]:
     """Maintains one table after the other and says what was done to each."""
-    for name, uri in tables(lake):
+    found = list(tables(lake))
+    METER.expect(tables=len(found))
+    for name, uri in found:
         done = maintain(uri, retention_hours=retention_hours, dry_run=dry_run, force=force)
+        METER.advance(tables=1)
         yield {
             "table": name,
             "files before": done.files_before,

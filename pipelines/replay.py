@@ -32,6 +32,7 @@ from transforms.io.delta import (
 )
 from transforms.io.files import discover, read_split, split
 from transforms.io.source import RAW_LIMIT
+from transforms.progress import METER
 from transforms.silver.to_silver import to_silver
 
 
@@ -60,11 +61,13 @@ def replay(
     where += [("table", "=", contract(table).name)] if table else []
     where += [("rule", "=", rule)] if rule else []
     rejects = read_table(lake.rejects, where=tuple(where))
+    METER.expect(rejects=rejects.num_rows)
     for name in sorted(rejects["table"].unique().to_pylist()):
         rows = rejects.filter(pc.field("table") == name).sort_by("reject_id")
         whole = rows.filter(pc.less_equal(rows["raw_bytes"], RAW_LIMIT))
         if whole.num_rows:
             _replay_table(lake, run, contract(name), whole, country)
+        METER.advance(rejects=rows.num_rows)
     record_commits(lake)
     return table_runs(lake, run)
 

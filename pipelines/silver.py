@@ -28,6 +28,7 @@ from transforms.io.delta import (
     evolve_schema,
     open_table,
 )
+from transforms.progress import METER
 from transforms.shuffle import GroupBatches, spill_folder
 from transforms.silver.keys import ORPHAN, KeySet
 from transforms.silver.outliers import bounds, merge_summaries
@@ -106,6 +107,7 @@ def refine(lake: Lake, run: Run, engine: Engine = Engine(), country: str = "GB")
     for table in plans:
         if open_table(lake.silver(table.contract)) is not None:
             evolve_schema(lake.silver(table.contract), table.spec.schema)
+    METER.expect(rows=sum(p.rows for p in plans))
     with spill_folder(engine.in_process) as spill, engine.pipeline() as root:
         build(root, lake, run, plans, spill)
     record_commits(lake)

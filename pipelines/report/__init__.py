@@ -11,13 +11,18 @@ from pipelines.report.facts import ReportFacts, gather
 from pipelines.report.page import page
 from pipelines.report.sections import SECTIONS
 from pipelines.report.words import count, day
+from transforms.progress import METER
 
 __all__ = ["ReportFacts", "gather", "render"]
 
 
 def render(facts: ReportFacts) -> str:
     """The whole page; sections without facts are left out."""
-    drawn = [(section.name, section.title, section.draw(facts)) for section in SECTIONS]
+    METER.expect(sections=len(SECTIONS))
+    drawn = []
+    for section in SECTIONS:
+        drawn.append((section.name, section.title, section.draw(facts)))
+        METER.advance(sections=1)
     return page(facts.title, _lead(facts), [part for part in drawn if part[2]])
 
 

@@ -18,6 +18,7 @@ from transforms.contracts import Contract
 from transforms.counts import ACCEPTED, COUNTS, REJECTED, Counts
 from transforms.io.dead_letter import dead_letters
 from transforms.io.files import Parsed, SourceFile, Split, header_line, read_split
+from transforms.progress import METER
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class _IngestFn(beam.DoFn):
         for parsed in read_split(split, columns):
             accepted, rejected, part = ingest_batch(parsed, spec, origin)
             counts += part
+            METER.advance(rows=part.read)
             if accepted.num_rows:
                 yield as_batch(accepted)
             if rejected.num_rows:
@@ -84,6 +86,7 @@ class _IngestFn(beam.DoFn):
                     fingerprint=split.file.fingerprint,
                 )
                 yield beam.pvalue.TaggedOutput(REJECTED, as_batch(letters))
+        METER.advance(files=1 / split.parts, bytes=split.file.size / split.parts)
         yield beam.pvalue.TaggedOutput(COUNTS, counts)
 
 

@@ -18,6 +18,7 @@ from transforms.generator.retailer import build_shard
 from transforms.generator.shard import Shard
 from transforms.generator.spec import GeneratorSpec
 from transforms.generator.truth import SCHEMAS
+from transforms.progress import METER
 
 Progress = Callable[[int, int], None]
 REAL_TABLES = ("CUSTOMER_TRANSACTIONS", "CUSTOMER_TRANSACTION_ITEMS")
@@ -126,6 +127,7 @@ def _write_shard(
         writer = writers[arrived.name]
         where = writer.append_lines(arrived.lines) if arrived.table is None else writer.append_rows(arrived.table)
         counts[arrived.name] += arrived.rows
+        METER.advance(rows=arrived.rows)
         for name, rows in located(arrived.planted, *where).items():
             answers[name].append_rows(rows)
     for name, rows in shard.truth.items():

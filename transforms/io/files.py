@@ -181,12 +181,11 @@ def split(file: SourceFile, target_bytes: int = SPLIT_BYTES) -> list[Split]:
         for group, size in enumerate(np.cumsum(sizes).tolist(), start=1):
             if size >= len(edges) * target_bytes or group == len(sizes):
                 edges.append(group)
-        return [Split(file, a, b) for a, b in pairwise(edges)] or [Split(file, 0, 1)]
+        return [Split(file, a, b, len(edges) - 1) for a, b in pairwise(edges)] or [Split(file, 0, 1)]
     if file.format == "csv" or file.compression == "gzip":
         return [Split(file, 0, file.size)]
-    return [Split(file, at, min(at + target_bytes, file.size)) for at in range(0, file.size, target_bytes)] or [
-        Split(file, 0, 0)
-    ]
+    starts = range(0, max(file.size, 1), target_bytes)
+    return [Split(file, at, min(at + target_bytes, file.size), len(starts)) for at in starts]
 
 
 def header(file: SourceFile) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import pyarrow as pa
@@ -44,11 +44,15 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Split:
-    """A part of a file: bytes of plain JSON lines, row groups of Parquet, or the whole of anything else."""
+    """A part of a file: bytes of plain JSON lines, row groups of Parquet, or the whole of anything else.
+
+    `parts`: into how many the file is split.
+    """
 
     file: SourceFile
     start: int
     end: int
+    parts: int = field(default=1, compare=False)
 
 
 @dataclass(frozen=True)

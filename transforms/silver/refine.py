@@ -18,6 +18,7 @@ from transforms.batches import as_batch, as_table, register_batch_coder
 from transforms.contracts import Contract
 from transforms.counts import ACCEPTED, COUNTS, REJECTED, Counts
 from transforms.io.dead_letter import dead_letters
+from transforms.progress import METER
 from transforms.shuffle import tables_of
 from transforms.silver.dedupe import latest_by_key
 from transforms.silver.keys import KeySet, flag_orphans
@@ -84,6 +85,7 @@ class _CleanFn(beam.DoFn):
         spec = self._spec
         accepted, rejected, _ = to_silver(as_table(batch), spec.contract, spec.country)
         tag = beam.pvalue.TaggedOutput
+        METER.advance(rows=batch.num_rows)
         yield tag(COUNTS, Counts(read=batch.num_rows, rejected=rejected.num_rows))
         if spec.is_parent:
             yield tag(KEYS, KeySet.of(accepted, spec.contract.key))
