@@ -44,7 +44,7 @@ def test_a_token_ends_while_it_is_used(server):
     with with_token(server, "sb://localhost/h", 2) as client:
         client.send_event(EventData("x"))
         time.sleep(3)
-        with pytest.raises(AuthenticationError, match="(?i)expired"):
+        with pytest.raises(AuthenticationError, match=r"(?i)expired"):
             client.send_event(EventData("y"))
 
 

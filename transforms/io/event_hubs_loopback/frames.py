@@ -32,6 +32,9 @@ class Performative(IntEnum):
 
 # The client reads fields by position and fails on an elided tail.
 _FIELDS = {0x10: 10, 0x11: 8, 0x12: 14, 0x13: 11, 0x14: 11, 0x15: 6, 0x16: 3, 0x17: 1, 0x18: 1}
+# Which fields are numbers, and which of them must be there.
+_NUMBERS = {0x10: (2, 3, 4), 0x11: (0, 1, 2, 3), 0x12: (1,), 0x13: (0, 1, 2, 3, 4, 5, 6), 0x14: (0, 1, 3), 0x16: (0,)}
+_NEEDED = {0x11: (1, 2, 3), 0x12: (1,), 0x13: (1, 2, 3), 0x14: (0,), 0x16: (0,)}
 ACCEPTED = Described(ULong(0x24), [])
 
 
@@ -66,7 +69,13 @@ def parse(data: bytes) -> tuple[int, list[Any], int]:
     fields, end = decode(data, at)
     if not isinstance(code, int) or not isinstance(fields, list):
         raise DecodeError("a frame's body is a described list")
-    return code, fields + [None] * (15 - len(fields)), end
+    fields += [None] * (15 - len(fields))
+    for i in _NUMBERS.get(code, ()):
+        value = fields[i]
+        missing = value is None and i in _NEEDED.get(code, ())
+        if missing or not (value is None or (type(value) is int and 0 <= value < 1 << 32)):
+            raise DecodeError(f"field {i} of 0x{code:02x} is no uint")
+    return code, fields, end
 
 
 # size, data offset, type, channel | described TRANSFER, list8 of size 21, 11 fields | handle | delivery id |

@@ -168,11 +168,12 @@ class PartitionLog:
         self._forget()
 
     def retain(self, oldest_ms: int | None, most_bytes: int | None) -> None:
-        """Forgets whole files that hold only events older than `oldest_ms`, and the oldest beyond `most_bytes`."""
+        """Forgets files that hold only events older than `oldest_ms`, and the oldest files beyond `most_bytes`."""
         size = sum(s.end_position for s in self.segments)
-        for segment in self.segments[:-1]:
+        for segment in tuple(self.segments):
             old = oldest_ms is not None and segment.last_ms < oldest_ms
-            if not old and (most_bytes is None or size <= most_bytes):
+            large = most_bytes is not None and size > most_bytes and segment is not self.segments[-1]
+            if not old and not large:
                 break
             size -= segment.end_position
             self.trim(segment.end_sequence)

@@ -17,7 +17,7 @@ from transforms.io.event_hubs_loopback.connection import Connection
 from transforms.io.event_hubs_loopback.namespace import KEY_NAME, LoopbackConfig, Namespace
 
 _TICK_SECONDS = 0.5
-_RETAIN_TICKS = 10
+_RETAIN_TICKS = 2
 _OWN = {"loopback.json", "loopback.new", "lock", "key", "hubs"}
 
 
