@@ -211,6 +211,34 @@ def demo(
     run_demo(Path(out), Path(orders) if orders else None, json)
 
 
+@app.command()
+def events(
+    hub: Annotated[
+        list[str] | None, typer.Option("--hub", help="NAME:PARTITIONS; by default what the folder holds")
+    ] = None,
+    folder: Annotated[str, typer.Option("--folder", help="where the events are kept")] = "events",
+    port: Annotated[int, typer.Option("--port", help="0 takes a free one")] = 5672,
+    key_file: Annotated[
+        str | None, typer.Option("--key-file", help="holds the key; by default $C360_EVENTS_KEY, or the folder's own")
+    ] = None,
+    retention_hours: Annotated[float | None, typer.Option(help="older events go; by default none")] = None,
+    durable: Annotated[bool, typer.Option("--durable", help="acknowledge when the disk has it")] = False,
+    fault: Annotated[
+        list[str] | None, typer.Option("--fault", help="what goes wrong on purpose, as drop_every=1000; see the README")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """A stand-in for Azure Event Hubs on this machine, for trying the stream without Azure."""
+    from pipelines.events import faults_of, hubs_of, key_of, run_events
+    from transforms.io.event_hubs_loopback.namespace import LoopbackConfig
+
+    seconds = None if retention_hours is None else retention_hours * 3600
+    config = LoopbackConfig(
+        Path(folder), hubs_of(hub or []), port, key_of(key_file), durable, seconds, faults=faults_of(fault or [])
+    )
+    run_events(config, json)
+
+
 def main() -> None:
     """Entry point of `c360`."""
     from pipelines.console import answer
