@@ -80,7 +80,11 @@ def _say_bronze(result: bronze.BronzeResult, seconds: float, out: Output) -> Non
     out.say(f"bronze: {counted(read, 'row')} in {seconds:.1f} s{known}")
     out.table("bronze", _rows(result.tables))
     for table, changes in result.changes.items():
-        told = [f"{c.column} {c.change}" for c in changes if c.change != "declared"]
+        told = [f"{c.column} {c.change}" for c in changes if c.change in ("added", "widened")]
+        missing = [c.column for c in changes if c.change == "missing"]
+        if missing:
+            names = ", ".join(missing) if len(missing) <= 3 else counted(len(missing), "declared column")
+            told.append(f"{names} missing from a file, null there")
         if told:
             out.say(f"schema of {table.lower()}: {', '.join(told)}")
 

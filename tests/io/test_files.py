@@ -142,7 +142,7 @@ def test_a_cut_gzip_file_gives_the_rows_before_the_cut(tmp_path, kind):
 
 def test_what_is_no_gzip_is_one_reject(tmp_path):
     path = tmp_path / "f.jsonl.gz"
-    path.write_bytes(b"this is no gzip")
+    path.write_bytes(b"\0\1 this is no gzip")
     rows, rejects = read(path)
     assert not rows and [r["rule"] for r in rejects] == ["truncated_gzip"]
 

@@ -231,3 +231,25 @@ def test_an_unknown_format_and_an_empty_folder_are_one_clear_line(tmp_path):
         discover(str(tmp_path))
     with pytest.raises(UserError, match=r"no format.*use jsonl, csv or parquet"):
         discover(str(tmp_path), "xml")
+
+
+@pytest.mark.parametrize("line", [b"sep=;\r\n", b'"sep=;"\n', b"SEP=;\n"])
+def test_the_delimiter_may_stand_in_a_line_of_its_own(tmp_path, line):
+    data = b"\xef\xbb\xbf" + line + b"ID;NOTE\r\n1;a,b,c\r\n"
+    rows, rejects = read(written(tmp_path, "f.csv", data))
+    assert [(row["ID"], row["NOTE"], row["_position"]) for row in rows] == [("1", "a,b,c", data.index(b"1;"))]
+    assert not rejects
+
+
+def test_text_that_is_called_gzip_is_read_as_text(tmp_path):
+    assert read(written(tmp_path, "f.csv.gz", b"ID\n1\n"))[0][0]["ID"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [("f.csv", b"PK\x03\x04\x14\0", "workbook"), ("f.xlsx", b"PK\x03\x04", "CSV UTF-8"), ("f.md", b"#", "'folder/")],
+)
+def test_what_is_no_table_is_one_clear_line(tmp_path, name, data, words):
+    written(tmp_path, name, data)
+    with pytest.raises(UserError, match=words):
+        header(discover(str(tmp_path))[0])

@@ -50,6 +50,9 @@ class Target:
     synonyms: tuple[str, ...] = ()
 
 
+_HOW = {"given": " (given)", "common name": " (common name)"}
+
+
 @dataclass(frozen=True)
 class ColumnMap:
     """`columns`: target -> column of the file; `how`: target -> "given", "same name" or "common name"."""
@@ -61,10 +64,11 @@ class ColumnMap:
     def describe(self) -> str:
         """One line for the person whose file it is."""
         told = [
-            f"{target} = {source}" + ("" if self.how[target] == "same name" else f" ({self.how[target]})")
+            target if source == target else f"{target} = {source}{_HOW.get(self.how[target], '')}"
             for target, source in self.columns.items()
         ]
-        extra = f"; kept as they are: {', '.join(self.left_over)}" if self.left_over else ""
+        kept = [name.strip() or "a column without a name" for name in self.left_over]
+        extra = f"; kept as they are: {', '.join(kept)}" if kept else ""
         return (", ".join(told) or "none recognised") + extra
 
 
@@ -112,7 +116,7 @@ def recognise(seen: Sequence[str], targets: Sequence[Target], explicit: Mapping[
         columns[names[asked.lower()]], how[names[asked.lower()]] = column, "given"
     for label, match in (("same name", _same_name), ("common name", _common_name)):
         for target in targets:
-            free = [name for name in seen if name not in columns.values()]
+            free = [name for name in dict.fromkeys(seen) if name not in columns.values()]
             if target.name in columns:
                 continue
             fits = match(target, free)
@@ -155,9 +159,10 @@ def _common_name(target: Target, seen: Sequence[str]) -> list[str]:
 
 def named(names: object) -> str:
     """Column names for a message; a first line that looks like data may be somebody's, and is only counted."""
-    shown = [str(name) for name in names]  # type: ignore[attr-defined]
+    shown = [str(name).strip() for name in names]  # type: ignore[attr-defined]
     if not all(
         re.fullmatch(r"[^\W\d][\w .\-/()#%&]{0,39}", name) and not re.search(r"\d{4}", name) for name in shown if name
     ):
-        return f"{len(shown)} columns in its first line, which looks like data and not like a header"
+        columns = "1 column" if len(shown) == 1 else f"{len(shown)} columns"
+        return f"{columns} in its first line, which looks like data and not like a header"
     return ", ".join(shown[:20]) + (" ..." if len(shown) > 20 else "")

@@ -16,6 +16,7 @@ from transforms.io.csv_records import Records, find_records, first_record
 from transforms.io.source import Naming, Parsed, Reject, Split, rejected_batch, too_long
 
 _DELIMITERS = (b",", b";", b"\t", b"|")
+_SAID = re.compile(rb'"?sep=([,;|\t])"?\r?\n', re.IGNORECASE)
 
 
 def read_header(file: BinaryIO, compression: str) -> tuple[list[str], bytes, int]:
@@ -34,21 +35,26 @@ def read_header(file: BinaryIO, compression: str) -> tuple[list[str], bytes, int
         data, final = data + chunk, not chunk
         if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
             raise UserError("the file is UTF-16", remedy="save it as CSV UTF-8")
+        if data[:4] == b"PK\x03\x04":
+            raise UserError("the file is a workbook or a zip archive", remedy="save it as CSV UTF-8, or unpack it")
         body = data.removeprefix(BOM)
         offset = len(data) - len(body)
         blank = len(body) - len(body.lstrip(b"\r\n"))  # empty lines before the header
-        found = _header_of(body[blank:], final)
+        said = _SAID.match(body, blank)  # Excel: the delimiter in a line of its own
+        if said:
+            blank = said.end()
+        found = _header_of(body[blank:], final, said[1] if said else None)
         if found:
             return found[0], found[1], offset + blank + found[2]
         if final or len(data) > blocks.MAX_RECORD_BYTES:
             return [], b",", len(data) if final else 0
 
 
-def _header_of(data: bytes, final: bool) -> tuple[list[str], bytes, int] | None:
+def _header_of(data: bytes, final: bool, said: bytes | None) -> tuple[list[str], bytes, int] | None:
     line = re.sub(rb'"(?:[^"]|"")*"', b"", data[: blocks.RAW_LIMIT]).split(b"\n", 1)[0]
     if b"\r" in line[:-1] and b"\n" not in data:
         raise UserError("the lines end in a carriage return alone", remedy="save the file with line feeds")
-    delimiter = max(_DELIMITERS, key=lambda mark: (line.count(mark), -_DELIMITERS.index(mark)))
+    delimiter = said or max(_DELIMITERS, key=lambda mark: (line.count(mark), -_DELIMITERS.index(mark)))
     found = first_record(data, delimiter, final, blocks.MAX_RECORD_BYTES)
     if found is None:
         return None

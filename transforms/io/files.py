@@ -23,6 +23,7 @@ from transforms.errors import UsageError, UserError
 from transforms.io import storage
 from transforms.io.blocks import BOM, TruncatedStream, gunzip
 from transforms.io.delimited import read_csv, read_header
+from transforms.io.json_documents import document
 from transforms.io.jsonl import read_json_lines, read_keys
 from transforms.io.parquet import open_parquet, read_parquet, row_groups
 from transforms.io.source import Format, Naming, Parsed, SourceFile, Split
@@ -164,12 +165,26 @@ def _source_file(path: str, size: int, mark: str, format: str | None) -> SourceF
     gzipped = name.endswith((".gz", ".gzip"))
     if gzipped:
         name = name.rsplit(".", 1)[0]
+        gzipped = not _is_plain_text(path)
     kind = format or _FORMATS.get(os.path.splitext(name)[1])
     if kind is None:
+        if name.endswith((".xlsx", ".xls", ".ods")):
+            raise UserError("workbooks are not read", where=path, remedy="save the sheet as CSV UTF-8")
         raise UserError(
-            "cannot tell the file's format by its name", where=path, remedy="give --format jsonl, csv or parquet"
+            "cannot tell the file's format by its name",
+            where=path,
+            remedy="give --format jsonl, csv or parquet, or name the files alone, like 'folder/*.csv'",
         )
     return SourceFile(path, size, mark, cast(Format, kind), "gzip" if gzipped else "none")
+
+
+def _is_plain_text(path: str) -> bool:
+    """Whether a local file is text in spite of its name: a download that was unpacked on the way."""
+    if "://" in path:
+        return False
+    with open(path, "rb") as file:
+        head = file.read(64)
+    return bool(head) and head.isascii() and all(byte >= 32 or byte in b"\t\r\n" for byte in head)
 
 
 def split(file: SourceFile, target_bytes: int = SPLIT_BYTES) -> list[Split]:
@@ -184,6 +199,9 @@ def split(file: SourceFile, target_bytes: int = SPLIT_BYTES) -> list[Split]:
         return [Split(file, a, b, len(edges) - 1) for a, b in pairwise(edges)] or [Split(file, 0, 1)]
     if file.format == "csv" or file.compression == "gzip":
         return [Split(file, 0, file.size)]
+    with _open(file) as source:
+        if document(source, file) is not None:  # one JSON document
+            return [Split(file, 0, file.size)]
     starts = range(0, max(file.size, 1), target_bytes)
     return [Split(file, at, min(at + target_bytes, file.size), len(starts)) for at in starts]
 
@@ -195,7 +213,7 @@ def header(file: SourceFile) -> Any:
     """
     with _open(file) as source:
         if file.format == "jsonl":
-            return read_keys(source, file.compression)
+            return read_keys(source, file)
         if file.format == "csv":
             return _csv_header(file, source)[0]
         parquet = open_parquet(source, file.compression)

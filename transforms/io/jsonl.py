@@ -24,7 +24,8 @@ from transforms.io.blocks import (
     record_blocks,
     until_broken,
 )
-from transforms.io.source import Naming, Parsed, Reject, Split, rejected_batch, too_long
+from transforms.io.json_documents import as_lines, document
+from transforms.io.source import Naming, Parsed, Reject, SourceFile, Split, rejected_batch, too_long
 
 # Keys are data in some files ({"<customer>": ...}); what goes beyond stays in `_raw` and makes no column.
 MAX_NEW_KEYS = 512
@@ -37,11 +38,15 @@ def read_json_lines(file: BinaryIO, split: Split, naming: Naming, known: tuple[s
     """The records whose first byte lies in the split.
 
     Every column is text as it came: numbers and booleans as JSON writes them, nested values as JSON, null where the
-    key is absent. Of a key that occurs twice in one object, the first value counts.
+    key is absent. Of a key that occurs twice in one object, the first value counts. A file named .json may also be one
+    array of records, or records printed over several lines.
     """
     broken: list[TruncatedStream] = []
-    if split.file.compression == "gzip":
-        chunks, offset = after_bom(until_broken(gunzip(file), broken))
+    depth = document(file, split.file)
+    if split.file.compression == "gzip" or depth is not None:
+        stream = gunzip(file) if split.file.compression == "gzip" else plain(file)
+        chunks, offset = after_bom(until_broken(stream, broken))
+        chunks = chunks if depth is None else as_lines(chunks, depth)
     else:
         offset = _first_record(file, split)
         chunks = _until(file, offset, split)
@@ -50,14 +55,16 @@ def read_json_lines(file: BinaryIO, split: Split, naming: Naming, known: tuple[s
         yield parse_block(block, keys)
 
 
-def read_keys(file: BinaryIO, compression: str, sample_bytes: int = SAMPLE_BYTES) -> list[str]:
+def read_keys(file: BinaryIO, source: SourceFile, sample_bytes: int = SAMPLE_BYTES) -> list[str]:
     """The keys of the first records, in the order they are met: what a file of JSON lines has for a header."""
-    data, chunks = b"", gunzip(file) if compression == "gzip" else plain(file)
-    for chunk in until_broken(chunks, []):
+    depth = document(file, source)
+    data, chunks = b"", gunzip(file) if source.compression == "gzip" else plain(file)
+    chunks = after_bom(chunks)[0]
+    for chunk in until_broken(chunks if depth is None else as_lines(chunks, depth), []):
         data += chunk
         if len(data) >= sample_bytes and b"\n" in data:
             break
-    sample = data.removeprefix(blocks.BOM)[:sample_bytes]
+    sample = data[:sample_bytes]
     lines = sample[: last_line_end(sample)] if last_line_end(sample) and len(data) > sample_bytes else sample
     return list(dict.fromkeys(key for line in lines.splitlines() if not fault_of(line) for key in _object(line)))
 
