@@ -21,8 +21,8 @@ from transforms.bronze.evolution import Change, business_schema, evolve
 from transforms.bronze.ingest import IngestFiles, IngestSpec
 from transforms.contracts import Contract
 from transforms.counts import COUNTS, REJECTED, SumCounts
-from transforms.io.dead_letter import KEY, REJECTS
-from transforms.io.delta import Append, Upsert, WriteDelta, arrow_schema, committed, evolve_schema, open_table
+from transforms.io.dead_letter import MODE, REJECTS
+from transforms.io.delta import Append, WriteDelta, arrow_schema, committed, evolve_schema, open_table
 from transforms.io.files import SourceFile, Split, discover, header, split
 from transforms.io.source import Naming
 from transforms.progress import METER
@@ -64,7 +64,7 @@ class TablePlan:
 
     @property
     def transactions(self) -> tuple[tuple[str, int], ...]:
-        return tuple((file_id(file), 1) for file in self.files)
+        return tuple((file_id(file.path, file.fingerprint), 1) for file in self.files)
 
     @property
     def splits(self) -> list[Split]:
@@ -81,9 +81,9 @@ class BronzeResult:
     recognised: tuple[Recognised, ...] = ()
 
 
-def file_id(file: SourceFile) -> str:
+def file_id(path: str, fingerprint: str) -> str:
     """The Delta transaction of a file: its name and its content, so that a changed file is a new one."""
-    return "file/" + hashlib.blake2b(f"{file.path}\0{file.fingerprint}".encode(), digest_size=16).hexdigest()
+    return "file/" + hashlib.blake2b(f"{path}\0{fingerprint}".encode(), digest_size=16).hexdigest()
 
 
 def plan(lake: Lake, run: Run, inputs: Iterable[TableInput]) -> list[TablePlan]:
@@ -94,8 +94,10 @@ def plan(lake: Lake, run: Run, inputs: Iterable[TableInput]) -> list[TablePlan]:
 def _plan_table(lake: Lake, run: Run, table: TableInput) -> TablePlan:
     found = discover(table.location, table.format)
     uri = lake.bronze(table.contract)
-    held = committed(uri, [file_id(file) for file in found]) if open_table(uri) is not None else {}
-    new = tuple(file for file in found if file_id(file) not in held)
+    held = (
+        committed(uri, [file_id(file.path, file.fingerprint) for file in found]) if open_table(uri) is not None else {}
+    )
+    new = tuple(file for file in found if file_id(file.path, file.fingerprint) not in held)
     if not new:
         return TablePlan(table, (), len(found))
     stored = open_table(uri)
@@ -178,7 +180,7 @@ def build(root: beam.Pipeline, lake: Lake, run: Run, plans: Sequence[TablePlan])
     rejected = (
         [tables[REJECTED] for tables in ingested.values()]
         | "AllRejects" >> beam.Flatten()
-        | "WriteRejects" >> WriteDelta(lake.rejects, REJECTS, Upsert(KEY), after=tuple(counts))
+        | "WriteRejects" >> WriteDelta(lake.rejects, REJECTS, MODE, evolve=True, after=tuple(counts))
     )
     for p, c in zip(plans, counts, strict=True):
         name = p.contract.name

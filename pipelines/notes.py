@@ -33,6 +33,7 @@ class RunNote:
     Attributes:
       inputs: "path@fingerprint" or "layer/table@version".
       missing: contract columns that a file of the run lacked.
+      exact: the commit writes the accepted rows and no others; else it may state stored rows anew on top of them.
     """
 
     run: Run
@@ -40,6 +41,7 @@ class RunNote:
     inputs: tuple[str, ...] = ()
     counts: Counts = field(default_factory=Counts)
     missing: tuple[str, ...] = ()
+    exact: bool = True
 
     def __call__(self, done: CommitResult) -> str:
         """The note as text. Rows that lost against a later stored version are duplicates, not accepted.
@@ -48,7 +50,7 @@ class RunNote:
           UnbalancedCounts: the rows to be committed are not those counted as accepted.
         """
         check_counts(TableCounts(self.table, self.counts))
-        if done.rows != self.counts.accepted:
+        if done.rows < self.counts.accepted or (self.exact and done.rows > self.counts.accepted):
             raise UnbalancedCounts(f"{self.table}: {self.counts}, but {done.rows} rows were written")
         counts = self.counts + Counts(accepted=-done.stale, duplicates=done.stale)
         run = asdict(self.run) | {"started_at": self.run.started_at.isoformat()}
@@ -81,7 +83,8 @@ class TakeNote(beam.PTransform):
     run: Run
     inputs: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    exact: bool = True
 
     def expand(self, counts: beam.PCollection) -> beam.PCollection:
-        run, inputs, missing = self.run, self.inputs, self.missing
-        return counts | beam.Map(lambda counted: RunNote(run, counted.table, inputs, counted.counts, missing))
+        run, inputs, missing, exact = self.run, self.inputs, self.missing, self.exact
+        return counts | beam.Map(lambda counted: RunNote(run, counted.table, inputs, counted.counts, missing, exact))

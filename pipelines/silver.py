@@ -17,7 +17,7 @@ from pipelines.runs import TableRun, record_commits, table_runs
 from transforms.bronze.evolution import business_schema
 from transforms.contracts import CONTRACTS, Contract
 from transforms.counts import ACCEPTED, COUNTS, REJECTED, Counts, SumCounts
-from transforms.io.dead_letter import KEY, REJECTS
+from transforms.io.dead_letter import MODE, REJECTS
 from transforms.io.delta import (
     ReadDelta,
     Upsert,
@@ -125,7 +125,7 @@ def build(root: beam.Pipeline, lake: Lake, run: Run, plans: Sequence[SilverPlan]
     rejected = (
         [rows[REJECTED] for rows in cleaned.values()]
         | "AllRejects" >> beam.Flatten()
-        | "WriteRejects" >> WriteDelta(lake.rejects, REJECTS, Upsert(KEY), after=tuple(counts.values()))
+        | "WriteRejects" >> WriteDelta(lake.rejects, REJECTS, MODE, evolve=True, after=tuple(counts.values()))
     )
     for p in plans:
         name = p.contract.name

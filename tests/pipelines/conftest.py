@@ -12,6 +12,7 @@ import pytest
 from pipelines import bronze, gold, silver
 from pipelines.bronze import TableInput
 from pipelines.config import Lake, Run
+from pipelines.replay import replay
 from transforms.contracts import CONTRACTS, contract
 from transforms.io.delta import open_table, read_table
 
@@ -81,6 +82,9 @@ class Shop:
 
     def silver(self):
         return silver.refine(self.lake, self.run("silver"))
+
+    def replay(self):
+        return replay(self.lake, self.run("replay"))
 
     def gold(self):
         return gold.assemble(self.lake, self.run("gold"))

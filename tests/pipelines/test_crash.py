@@ -30,7 +30,8 @@ def commit_once(*arguments):
 delta_commit._commit_once = commit_once
 shop = Shop(Path(sys.argv[1]))
 if layer == "bronze":
-    shop.bronze(transactions=shop.root / "t", customers=shop.root / "c", items=shop.root / "i")
+    folders = {"transactions": shop.root / "t", "customers": shop.root / "c", "items": shop.root / "i"}
+    shop.bronze(**{name: folder for name, folder in folders.items() if folder.exists()})
 else:
     getattr(shop, layer)()
 """

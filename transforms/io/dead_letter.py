@@ -8,8 +8,13 @@ from datetime import datetime
 
 import pyarrow as pa
 
+from transforms.io.delta_modes import Upsert
+
 KEY = ("reject_id",)
 OPEN, REPLAYED = "open", "replayed"
+# Refused again by a rerun, a reject stays closed if it was, and keeps its attempts: "replayed" is above "open".
+MODE = Upsert(KEY, ("status", "attempts"))
+BRONZE, SILVER = "bronze", "silver"
 
 REJECTS = pa.schema(
     [
@@ -18,6 +23,7 @@ REJECTS = pa.schema(
         pa.field("stage", pa.string(), nullable=False),  # "bronze" or "silver"
         pa.field("source", pa.string()),
         pa.field("file", pa.string(), nullable=False),
+        pa.field("fingerprint", pa.string()),  # of the file; null where the row was refused later than on reading
         pa.field("position", pa.int64(), nullable=False),  # byte offset in text, row number in Parquet
         pa.field("rule", pa.string(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
@@ -76,6 +82,7 @@ def dead_letters(
         "stage": pa.repeat(stage, rows),
         "source": pa.repeat(source, rows),
         "file": files,
+        "fingerprint": pa.repeat(pa.scalar(fingerprint or None, pa.string()), rows),
         "position": rejected["_position"],
         "rule": rejected["rule"],
         "reason": rejected["reason"],

@@ -20,7 +20,17 @@ from transforms.io.delta_files import DataFile
 from transforms.io.delta_maintain import MaintainResult, maintain
 from transforms.io.delta_modes import Append, Mode, Overwrite, Upsert
 from transforms.io.delta_notes import Note, last_note, read_notes
-from transforms.io.delta_read import BATCH_ROWS, NotAppendOnly, Scan, ScanFile, head, plan_scan, read_file, read_table
+from transforms.io.delta_read import (
+    BATCH_ROWS,
+    NotAppendOnly,
+    Scan,
+    ScanFile,
+    head,
+    plan_scan,
+    read_batches,
+    read_file,
+    read_table,
+)
 from transforms.io.delta_rows import append_rows, overwrite_rows, upsert_rows, write_rows
 from transforms.io.delta_sink import TARGET_BYTES, TableSink
 from transforms.io.delta_table import (
@@ -56,6 +66,7 @@ __all__ = [
     "maintain",
     "open_table",
     "overwrite_rows",
+    "read_batches",
     "read_notes",
     "read_table",
     "table_version",

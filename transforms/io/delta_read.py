@@ -172,6 +172,16 @@ def read_table(
     return pa.Table.from_batches(batches, scan.schema)
 
 
+def read_batches(
+    uri: str, where: Where = (), version: int | datetime | None = None, batch_rows: int = BATCH_ROWS
+) -> Iterator[pa.RecordBatch]:
+    """As `read_table`, all columns, batch by batch in bounded memory."""
+    scan = plan_scan(uri, None, where, version)
+    opened = storage.filesystem(uri)
+    for file in scan.files:
+        yield from read_file(scan, file, batch_rows, opened)
+
+
 def head(uri: str, rows: int, version: int | datetime | None = None) -> pa.Table:
     """Some rows of a table, at most `rows`; reads no more files than it takes."""
     scan, found = plan_scan(uri, None, (), version), []
