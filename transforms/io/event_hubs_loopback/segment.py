@@ -7,6 +7,7 @@ cut off whole: so a batch is stored or it is not.
 
 from __future__ import annotations
 
+import mmap
 import os
 import struct
 import zlib
@@ -19,7 +20,7 @@ from typing import NamedTuple
 
 _HEAD = struct.Struct(">IIqqqII")
 _GUARDED = 8  # the checksum covers what follows the size and itself
-_INDEX_BYTES = 64 << 10
+_INDEX_BYTES = 512 << 10
 
 
 class Block(NamedTuple):
@@ -88,20 +89,18 @@ class Segment:
     def blocks(self, position: int, end: int | None = None, check: bool = False) -> Iterator[Block]:
         """The heads of the blocks from `position` on; ends at the first that is not whole (or, with `check`, sound)."""
         end = self.end_position if end is None else end
+        if position + _HEAD.size > end:
+            return
         expected = None
-        while position + _HEAD.size <= end:
-            raw = os.pread(self.file, _HEAD.size, position)
-            size, checksum, sequence, offset, enqueued_ms, count, _ = _HEAD.unpack(raw)
-            block = Block(position, _HEAD.size + size, sequence, offset, enqueued_ms, count)
-            whole = block.end <= end and count and expected in (None, sequence)
-            if not whole or (check and not self._sound(block, checksum)):
-                return
-            yield block
-            position, expected = block.end, sequence + count
-
-    def _sound(self, block: Block, checksum: int) -> bool:
-        data = os.pread(self.file, block.size - _GUARDED, block.position + _GUARDED)
-        return zlib.crc32(data) == checksum
+        with mmap.mmap(self.file, end, access=mmap.ACCESS_READ) as data:
+            while position + _HEAD.size <= end:
+                size, checksum, sequence, offset, enqueued_ms, count, _ = _HEAD.unpack_from(data, position)
+                block = Block(position, _HEAD.size + size, sequence, offset, enqueued_ms, count)
+                whole = block.end <= end and count and expected in (None, sequence)
+                if not whole or (check and zlib.crc32(memoryview(data)[position + _GUARDED : block.end]) != checksum):
+                    return
+                yield block
+                position, expected = block.end, sequence + count
 
     def sizes(self, block: Block) -> tuple[int, ...]:
         raw = os.pread(self.file, 4 * block.events, block.position + _HEAD.size)
