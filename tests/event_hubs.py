@@ -41,8 +41,9 @@ def receive(
     client = EventHubConsumerClient.from_connection_string(server.connection_string(hub), GROUP, retry_total=retries)
     got: list[EventData] = []
     inclusive = options.pop("inclusive", False)
+    options.setdefault("prefetch", 1000)
     consumer = client._create_consumer(
-        GROUP, partition, position, got.extend, event_position_inclusive=inclusive, prefetch=1000, **options
+        GROUP, partition, position, got.extend, event_position_inclusive=inclusive, **options
     )
     consumer._keep_alive = None
     until = time.monotonic() + seconds

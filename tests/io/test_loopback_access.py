@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from azure.core.credentials import AccessToken
 from azure.eventhub import EventData, EventHubConsumerClient, EventHubProducerClient
 from azure.eventhub.exceptions import AuthenticationError, ConnectError, ConnectionLostError, EventHubError
 from hypothesis import given
@@ -51,6 +52,26 @@ def test_a_token_ends_while_it_is_used(server):
 def test_a_token_is_for_its_own_hub(server):
     with with_token(server, "sb://localhost/epochs", 60) as client, pytest.raises(AuthenticationError):
         client.send_event(EventData("x"), partition_id="0")
+
+
+class _Credential:
+    """What azure-identity's credentials are to the client."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def get_token(self, *_, **__) -> AccessToken:
+        return AccessToken(self._token, int(time.time() + 3600))
+
+
+def test_a_bearer_token_counts_where_it_was_named(start_loopback):
+    server = start_loopback({"h": 1}, bearer_tokens=("the-token",))
+    where = {"fully_qualified_namespace": f"localhost:{server.port}", "eventhub_name": "h", "use_tls": False}
+    with EventHubProducerClient(**where, credential=_Credential("the-token"), retry_total=0) as client:
+        client.send_event(EventData("x"))
+    with EventHubProducerClient(**where, credential=_Credential("another"), retry_total=0) as client:
+        with pytest.raises(AuthenticationError, match="401"):
+            client.send_event(EventData("x"))
 
 
 def test_an_unknown_hub_or_partition_is_not_found(server):

@@ -18,7 +18,17 @@ from transforms.io.event_hubs_loopback.hub import key_hash
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    hubs = {"events": 4, "Other.Hub": 1, "bodies": 1, "places": 1, "keys": 4, "sizes": 1, "burst": 2, "consumer": 2}
+    hubs = {
+        "events": 4,
+        "Other.Hub": 1,
+        "bodies": 1,
+        "places": 1,
+        "keys": 4,
+        "sizes": 1,
+        "burst": 2,
+        "credit": 1,
+        "consumer": 2,
+    }
     with loopback(tmp_path_factory.mktemp("client") / "events", hubs) as running:
         yield running
 
@@ -158,6 +168,22 @@ def test_small_frames_carry_everything(start_loopback):
     server = start_loopback({"h": 1}, max_frame_bytes=4096)
     send(server, [bytes([i]) * 3000 for i in range(50)], hub="h")
     assert [b"".join(e.body) for e in receive(server, 50, hub="h")] == [bytes([i]) * 3000 for i in range(50)]
+
+
+def test_a_small_prefetch_gets_everything_and_never_more_than_asked(server):
+    send(server, [str(i) for i in range(200)], hub="credit")
+    before = server.control.state()["counts"]["events_out"]
+    client = EventHubConsumerClient.from_connection_string(server.connection_string("credit"), GROUP)
+    with client:
+        reader = client._create_consumer(GROUP, "0", "-1", lambda events: None, prefetch=7)
+        reader._keep_alive = None
+        while not reader._open():
+            pass
+        _until(lambda: server.control.state()["counts"]["events_out"] > before)
+        assert server.control.state()["counts"]["events_out"] - before == 7
+        reader.close()
+    got = receive(server, 200, hub="credit", prefetch=7)
+    assert [event.body_as_str() for event in got] == [str(i) for i in range(200)]
 
 
 def test_a_burst_of_50_000_events(server):

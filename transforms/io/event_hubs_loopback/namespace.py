@@ -36,6 +36,7 @@ class LoopbackConfig:
     port: 0 takes a free one.
     key: of `RootManageSharedAccessKey`; None takes the folder's own, made at the first start.
     durable: acknowledge when the disk has it, not the operating system.
+    bearer_tokens: taken as they are, in place of Azure AD's, which cannot be checked here.
     retention_seconds, retention_bytes: of a partition; None keeps everything.
     """
 
@@ -49,6 +50,7 @@ class LoopbackConfig:
     idle_timeout_ms: int = 240_000
     max_message_bytes: int = 1 << 20
     max_frame_bytes: int = 1 << 20
+    bearer_tokens: tuple[str, ...] = field(default=(), repr=False)
     faults: Faults = field(default_factory=Faults)
 
     def __post_init__(self) -> None:

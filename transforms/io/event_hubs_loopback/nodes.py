@@ -18,7 +18,7 @@ def answer_token(message: bytes, namespace: Namespace) -> tuple[bytes, Grant | N
     """The reply to a put-token, and what the token grants."""
     request = _Request(message)
     try:
-        grant = check(_text(request.value), namespace.keys)
+        grant = check(_text(request.value), namespace.keys, namespace.config.bearer_tokens)
     except TokenRefused as refusal:
         return request.reply(401, str(refusal)), None
     return request.reply(202, "Accepted"), grant
@@ -30,7 +30,7 @@ def answer_question(message: bytes, namespace: Namespace) -> bytes:
     asked = request.properties
     name, kind = _text(asked.get("name")), asked.get("type")
     try:
-        allowed = check(_text(asked.get("security_token")), namespace.keys).allows(name)
+        allowed = check(_text(asked.get("security_token")), namespace.keys, namespace.config.bearer_tokens).allows(name)
     except TokenRefused as refusal:
         return request.reply(401, str(refusal))
     if not allowed:
