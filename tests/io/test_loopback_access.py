@@ -69,9 +69,9 @@ def test_a_bearer_token_counts_where_it_was_named(start_loopback):
     where = {"fully_qualified_namespace": f"localhost:{server.port}", "eventhub_name": "h", "use_tls": False}
     with EventHubProducerClient(**where, credential=_Credential("the-token"), retry_total=0) as client:
         client.send_event(EventData("x"))
-    with EventHubProducerClient(**where, credential=_Credential("another"), retry_total=0) as client:
-        with pytest.raises(AuthenticationError, match="401"):
-            client.send_event(EventData("x"))
+    client = EventHubProducerClient(**where, credential=_Credential("another"), retry_total=0)
+    with client, pytest.raises(AuthenticationError, match="401"):
+        client.send_event(EventData("x"))
 
 
 def test_an_unknown_hub_or_partition_is_not_found(server):

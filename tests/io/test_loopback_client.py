@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -122,8 +123,6 @@ def test_latest_gets_what_is_sent_afterwards(server):
 
 
 def _until(true, seconds: float = 10) -> None:
-    import time
-
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end
@@ -179,6 +178,7 @@ def test_a_small_prefetch_gets_everything_and_never_more_than_asked(server):
         reader._keep_alive = None
         while not reader._open():
             pass
+        reader._handler.do_work(batch=1)  # the client gives its credit with the first turn of work
         _until(lambda: server.control.state()["counts"]["events_out"] > before)
         assert server.control.state()["counts"]["events_out"] - before == 7
         reader.close()
