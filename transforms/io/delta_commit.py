@@ -109,7 +109,7 @@ def commit(
     ordered = [unique[path] for path in sorted(unique)]
     wanted = tuple(transactions) or _own_transaction(ordered)
     for attempt in range(ATTEMPTS):
-        table = _prepare(write, ordered)
+        table = prepare(write, ordered)
         if (seen := _seen(table, wanted, write.uri)) is not None:
             return seen
         plan = _plan(write, table, ordered)
@@ -119,11 +119,11 @@ def commit(
         try:
             _commit_once(table, plan, wanted, note(result) if note else "")
         except CommitFailedError:
-            _discard(write.uri, plan.scratch)
+            discard(write.uri, plan.scratch)
             time.sleep(random.random() * min(2.0, 0.01 * 2**attempt))
             continue
         except (DeltaError, OSError) as error:
-            _discard(write.uri, plan.scratch)
+            discard(write.uri, plan.scratch)
             raise explain(error, write.uri) from error
         return result
     raise UserError(
@@ -159,9 +159,12 @@ def _own_transaction(files: list[DataFile]) -> tuple[tuple[str, int], ...]:
     return ((f"files/{digest[:32]}", 1),)
 
 
-def _prepare(write: TableWrite, files: list[DataFile]) -> DeltaTable:
-    """A handle on the table, created and widened as the files need, whose metadata the files are known to fit."""
-    table = open_table(write.uri)
+def prepare(write: TableWrite, files: Sequence[DataFile], table: DeltaTable | None = None) -> DeltaTable:
+    """A handle on the table, created and widened as the files need, whose metadata the files are known to fit.
+
+    It is `table` itself, if given, unless the table had to change.
+    """
+    table = table or open_table(write.uri)
     if table is None:
         table = create_table(write.uri, write.schema, write.partition_by)
     schema = agreed_schema(write, table)
@@ -244,7 +247,8 @@ def _commit_once(table: DeltaTable, plan: Plan, transactions: Transactions, note
     )
 
 
-def _discard(uri: str, files: list[DataFile]) -> None:
+def discard(uri: str, files: Iterable[DataFile]) -> None:
+    """Deletes files that no commit will name."""
     opened = storage.filesystem(uri)
     for file in files:
         with contextlib.suppress(OSError):  # an orphan costs disk only, and vacuum finds it

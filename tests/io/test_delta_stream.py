@@ -1,0 +1,214 @@
+"""A stream into a Delta table: whatever comes twice, late, cut anew or not at all, each position is there once."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import apache_beam as beam
+import pyarrow as pa
+import pytest
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from transforms.batches import register_batch_coder
+from transforms.io.delta import append_rows, maintain, read_table
+from transforms.io.delta_stream import (
+    Fenced,
+    PositionCommitter,
+    PositionGap,
+    StreamWrite,
+    WriteStream,
+    position_app,
+    positions,
+    take_over,
+    write_ranges,
+)
+from transforms.io.delta_table import open_table
+from transforms.positions import Piece
+
+SCHEMA = pa.schema(
+    [
+        pa.field("_log", pa.string(), nullable=False),
+        pa.field("_position", pa.int64(), nullable=False),
+        pa.field("_enqueued_at", pa.timestamp("us", tz="UTC")),
+        pa.field("VALUE", pa.string()),
+        pa.field("_month", pa.string()),
+    ]
+)
+LOGS = ("orders/0", "orders/1")
+
+
+def rows(log: str, low: int, high: int) -> pa.RecordBatch:
+    """What the log holds from low to high: every seventh position is a hole, every fifth an event of two rows."""
+    taken = [p for p in range(low, high + 1) if p % 7 for _ in range(2 if p % 5 == 0 else 1)]
+    columns = [
+        [log] * len(taken),
+        taken,
+        [p * 1_000 for p in taken],
+        [f"{log}:{p}" for p in taken],
+        [f"2010-{p // 40 % 12 + 1:02}" for p in taken],
+    ]
+    return pa.RecordBatch.from_arrays([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
+
+
+def piece(log: str, low: int, high: int) -> Piece:
+    return Piece(log, low, high, rows(log, low, high))
+
+
+def expected(end: int) -> list[tuple[str, int, str]]:
+    whole = [row for log in LOGS for row in rows(log, 0, end).to_pylist()]
+    return sorted((row["_log"], row["_position"], row["VALUE"]) for row in whole)
+
+
+def found(uri: str) -> list[tuple[str, int, str]]:
+    return sorted((row["_log"], row["_position"], row["VALUE"]) for row in read_table(uri).to_pylist())
+
+
+def writer(uri: str, epoch: int | None = None, **kwargs: float) -> StreamWrite:
+    return StreamWrite(uri, SCHEMA, "orders", ("_month",), epoch=epoch, **kwargs)
+
+
+def deliveries(rng: random.Random, end: int) -> list[list[Piece]]:
+    """Windows of pieces that cover 0..end of both logs: repeated, cut anew, from older positions, out of order."""
+    pieces = []
+    for log in LOGS:
+        at = 0
+        while at <= end:
+            high = min(end, at + rng.randint(0, 30))
+            pieces.append(piece(log, at, high))
+            if rng.random() < 0.3:
+                pieces.append(pieces[-1])
+            if rng.random() < 0.3:
+                low = max(0, at - rng.randint(0, 40))
+                pieces.append(piece(log, low, rng.randint(low, high)))
+            at = high + 1
+    order = sorted(range(len(pieces)), key=lambda i: i + rng.uniform(-6, 6))
+    windows, i = [], 0
+    while i < len(order):
+        size = rng.randint(1, 5)
+        windows.append([pieces[k] for k in order[i : i + size]])
+        i += size
+    return windows
+
+
+def offer(one: PositionCommitter, write: StreamWrite, window: list[Piece]) -> None:
+    ranges = [r for log in LOGS for r in write_ranges(write, [p for p in window if p.log == log])]
+    one.offer(ranges)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32))
+def test_each_position_is_there_once_whatever_is_delivered(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
+    rng, uri, end = random.Random(seed), str(tmp_path_factory.mktemp("lake") / "orders"), 150
+    write = writer(uri, take_over(uri, SCHEMA, ("_month",), "orders"), idle_seconds=0)
+    one = PositionCommitter(write)
+    for window in deliveries(rng, end):
+        offer(one, write, window)
+        if rng.random() < 0.2:  # dies: what waited is lost, and is delivered again from where the table stands
+            write = writer(uri, take_over(uri, SCHEMA, ("_month",), "orders"), idle_seconds=0)
+            one = PositionCommitter(write)
+            held = positions(uri, "orders", LOGS)
+            offer(one, write, [piece(log, held[log] + 1, end) for log in LOGS if held[log] < end and rng.random() < 0.5])
+        if rng.random() < 0.1:
+            maintain(uri)
+    offer(one, write, [piece(log, at + 1, end) for log, at in positions(uri, "orders", LOGS).items() if at < end])
+    assert found(uri) == expected(end)
+    assert positions(uri, "orders", LOGS) == dict.fromkeys(LOGS, end)
+
+
+def test_an_older_stream_is_fenced_and_the_newer_goes_on(tmp_path: Path) -> None:
+    uri = str(tmp_path / "orders")
+    old = writer(uri, take_over(uri, SCHEMA, ("_month",), "orders"))
+    first, second = PositionCommitter(old), None
+    offer(first, old, [piece(log, 0, 9) for log in LOGS])
+    new = writer(uri, take_over(uri, SCHEMA, ("_month",), "orders"))
+    second = PositionCommitter(new)
+    with pytest.raises(Fenced, match="another stream has taken this table over"):
+        offer(first, old, [piece(log, 10, 19) for log in LOGS])
+    offer(second, new, [piece(log, 10, 29) for log in LOGS])
+    assert found(uri) == expected(29)
+
+
+def test_two_writers_without_a_fence_are_still_exact(tmp_path: Path) -> None:
+    uri = str(tmp_path / "orders")
+    take_over(uri, SCHEMA, ("_month",), "orders")
+    write = writer(uri)
+    one, two = PositionCommitter(write), PositionCommitter(write)
+    for low in range(0, 100, 10):
+        offer(one, write, [piece(log, low, low + 9) for log in LOGS])
+        offer(two, write, [piece(log, max(0, low - 3), low + 9) for log in LOGS])
+    assert found(uri) == expected(99)
+
+
+def test_a_gap_that_does_not_close_stops_the_stream_and_says_which(tmp_path: Path) -> None:
+    uri = str(tmp_path / "orders")
+    write = writer(uri, take_over(uri, SCHEMA, ("_month",), "orders"), hold_seconds=0)
+    one = PositionCommitter(write)
+    offer(one, write, [piece("orders/0", 0, 9)])
+    with pytest.raises(PositionGap, match="positions 10 to 14 of orders/0 did not come"):
+        offer(one, write, [piece("orders/0", 15, 19)])
+
+
+def test_a_log_begins_where_it_was_told(tmp_path: Path) -> None:
+    uri = str(tmp_path / "orders")
+    write = writer(uri, take_over(uri, SCHEMA, ("_month",), "orders", {"orders/0": 100}))
+    one = PositionCommitter(write)
+    offer(one, write, [piece("orders/0", 100, 109)])
+    take_over(uri, SCHEMA, ("_month",), "orders", {"orders/0": 500})  # known by now: not moved
+    assert positions(uri, "orders", ["orders/0"]) == {"orders/0": 109}
+
+
+def test_positions_without_rows_are_kept_in_mind_and_committed_with_the_next_rows(tmp_path: Path) -> None:
+    uri = str(tmp_path / "orders")
+    write = writer(uri, take_over(uri, SCHEMA, ("_month",), "orders"), idle_seconds=3600)
+    one = PositionCommitter(write)
+    offer(one, write, [piece("orders/0", 0, 0)])  # position 0 is a hole; the first offer is due at once
+    version = open_table(uri).version()
+    for at in (7, 14, 21):
+        offer(one, write, [Piece("orders/0", at - 6, at, rows("orders/0", 0, 0))])
+    assert open_table(uri).version() == version
+    offer(one, write, [piece("orders/0", 22, 30)])
+    assert open_table(uri).version() == version + 1
+    assert positions(uri, "orders", ["orders/0"]) == {"orders/0": 30}
+
+
+def test_a_batch_append_between_does_not_disturb(tmp_path: Path) -> None:
+    uri = str(tmp_path / "orders")
+    write = writer(uri, take_over(uri, SCHEMA, ("_month",), "orders"))
+    one = PositionCommitter(write)
+    offer(one, write, [piece("orders/0", 0, 9)])
+    append_rows(uri, pa.Table.from_batches([rows("file", 1, 3)]), (("file/1", 1),), partition_by=("_month",))
+    offer(one, write, [piece("orders/0", 10, 19)])
+    assert open_table(uri).transaction_version(position_app("orders", "orders/0")) == 19
+    assert len(found(uri)) == rows("x", 0, 19).num_rows + 3
+
+
+def test_a_new_column_is_added_on_the_way(tmp_path: Path) -> None:
+    uri = str(tmp_path / "orders")
+    write = writer(uri, take_over(uri, SCHEMA, ("_month",), "orders"))
+    one = PositionCommitter(write)
+    offer(one, write, [piece("orders/0", 0, 9)])
+    wide = rows("orders/0", 10, 19)
+    wide = wide.append_column("COLOUR", pa.array(["red"] * wide.num_rows))
+    offer(one, write, [Piece("orders/0", 10, 19, wide)])
+    offer(one, write, [piece("orders/0", 20, 29)])
+    table = read_table(uri)
+    assert table["COLOUR"].null_count == len(table) - wide.num_rows
+    assert len(table) == rows("orders/0", 0, 29).num_rows
+
+
+def test_on_beam(tmp_path: Path) -> None:
+    uri = str(tmp_path / "orders")
+    write = writer(uri, take_over(uri, SCHEMA, ("_month",), "orders"), idle_seconds=0)
+    register_batch_coder()
+    with beam.Pipeline(runner=FnApiRunner()) as root:
+        (
+            root
+            | beam.Create([(log, low) for log in LOGS for low in range(0, 100, 10)] * 2)
+            | beam.Map(lambda at: piece(at[0], at[1], at[1] + 9)).with_output_types(Piece)
+            | beam.Map(lambda p: beam.window.TimestampedValue(p, p.low / 20))
+            | WriteStream(write)
+        )
+    assert found(uri) == expected(99)
