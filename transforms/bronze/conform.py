@@ -28,7 +28,7 @@ _RULES = {
 
 @dataclass(frozen=True)
 class Conformed:
-    """`accepted`: the wanted columns, then `_position`; `rejected`: REJECTED. Together every row once.
+    """`accepted`: the wanted columns, then those of a row's place; `rejected`: REJECTED and these. Together every row once.
 
     `rounded`: decimal columns of `accepted` that lost digits to the declared scale, and in which rows.
     """
@@ -43,6 +43,7 @@ def conform(rows: pa.RecordBatch, contract: Contract, schema: pa.Schema, spellin
 
     Args:
       rows: source columns (text, or typed from Parquet), `_position` int64 and `_raw` binary (null for Parquet).
+        Other columns in `_` say more about a row's place (`_row`, `_enqueued_at` of an event) and are passed on.
       contract: says which columns are required.
       schema: the business columns of bronze with their Arrow types. A column the rows lack becomes null; a column
         only the rows have is added. Columns that no contract declares are text and never cost a row.
@@ -51,7 +52,8 @@ def conform(rows: pa.RecordBatch, contract: Contract, schema: pa.Schema, spellin
     A row is rejected, with the first failing column's rule and a reason that names columns but no values, when a
     required value is missing (`required`) or a cell is not of its type (`not_a_date`, `decimal_overflow`, ...).
     """
-    frame = pl.from_arrow(rows.drop_columns([POSITION, RAW]))
+    place = [name for name in rows.schema.names if name.startswith("_") and name != RAW]
+    frame = pl.from_arrow(rows.drop_columns([*place, RAW]))
     assert isinstance(frame, pl.DataFrame)
     extra = [name for name in frame.columns if name not in schema.names]
     wanted = list(schema) + [pa.field(name, pa.string()) for name in extra]
@@ -72,13 +74,15 @@ def conform(rows: pa.RecordBatch, contract: Contract, schema: pa.Schema, spellin
         failures += _failures(field, frame[field.name], cast)
         if cast.rounded is not None:
             rounded[field.name] = cast.rounded.to_numpy()
-    fields = [pa.field(f.name, f.type) for f in wanted] + [pa.field(POSITION, pa.int64())]
-    table = pa.table([*columns.values(), rows[POSITION]], schema=pa.schema(fields))
+    fields = [pa.field(f.name, f.type) for f in wanted] + [rows.schema.field(name) for name in place]
+    table = pa.table([*columns.values(), *(rows[name] for name in place)], schema=pa.schema(fields))
+    refused = pa.schema([*REJECTED, *(rows.schema.field(name) for name in place if name != POSITION)])
     if not failures:
-        return Conformed(table, REJECTED.empty_table(), rounded)
+        return Conformed(table, refused.empty_table(), rounded)
     bad = np.logical_or.reduce([mask for _, _, mask in failures])
     kept = {name: mask[~bad] for name, mask in rounded.items()}
-    return Conformed(table.filter(pa.array(~bad)), _rejects(rows, contract, failures, np.flatnonzero(bad)), kept)
+    rejected = _rejects(rows, contract, failures, np.flatnonzero(bad), refused)
+    return Conformed(table.filter(pa.array(~bad)), rejected, kept)
 
 
 def _failures(field: pa.Field, cells: pl.Series, cast: Cells) -> list[tuple[str, str, np.ndarray]]:
@@ -102,7 +106,11 @@ def _failures(field: pa.Field, cells: pl.Series, cast: Cells) -> list[tuple[str,
 
 
 def _rejects(
-    rows: pa.RecordBatch, contract: Contract, failures: Sequence[tuple[str, str, np.ndarray]], bad: np.ndarray
+    rows: pa.RecordBatch,
+    contract: Contract,
+    failures: Sequence[tuple[str, str, np.ndarray]],
+    bad: np.ndarray,
+    schema: pa.Schema,
 ) -> pa.Table:
     masks = np.array([mask[bad] for _, _, mask in failures])
     rules = np.array([rule for _, rule, _ in failures])[masks.argmax(axis=0)]
@@ -117,8 +125,9 @@ def _rejects(
             pa.array([len(r) for r in raw], pa.int64()),
             pa.array(rules.tolist(), pa.string()),
             pa.array(reasons, pa.string()),
+            *(taken[name] for name in schema.names[len(REJECTED) :]),
         ],
-        schema=REJECTED,
+        schema=schema,
     )
 
 

@@ -24,6 +24,8 @@ ENVELOPE = pa.schema(
         pa.field("_schema_version", pa.int32(), nullable=False),
         pa.field(SCORE, pa.float64(), nullable=False),
         pa.field(ISSUES, pa.list_(pa.string())),
+        pa.field("_row", pa.int32()),  # of an event that holds several rows; null in files
+        pa.field("_enqueued_at", pa.timestamp("us", tz="UTC")),  # when the hub took the event; null in files
     ]
 )
 
@@ -70,6 +72,9 @@ def wrap(scored: pa.Table, contract: Contract, origin: Origin, known: Sequence[s
     columns = {name: scored[name] for name in business}
     made = {name: pa.repeat(value, rows) for name, value in constants.items()}
     made["_schema_version"] = _versions(scored, origin, set(business) - set(known or business))
+    for name in ("_row", "_enqueued_at"):
+        if name not in scored.column_names:
+            made[name] = pa.nulls(rows, ENVELOPE.field(name).type)
     columns |= {name: made[name] if name in made else scored[name] for name in ENVELOPE.names}
     if contract.partition:
         columns[contract.partition.name] = partition_values(scored, contract)
