@@ -31,7 +31,6 @@ from transforms.io.delta_sink import TARGET_BYTES
 from transforms.io.delta_table import constraints, create_table, existing_table, explain, open_table, transactions_of
 from transforms.positions import Piece, advance
 
-OWNER = "stream/owner"
 ATTEMPTS = 60
 
 
@@ -46,6 +45,11 @@ class PositionGap(UserError):
 def position_app(stream: str, log: str) -> str:
     """The Delta transaction whose version is the last position of `log` that `stream` has put into a table."""
     return f"stream/{stream}/{log}"
+
+
+def owner_app(stream: str) -> str:
+    """The Delta transaction whose version is the epoch of the stream's one writer."""
+    return f"stream/{stream}/owner"
 
 
 def positions(uri: str, stream: str, logs: Iterable[str]) -> dict[str, int]:
@@ -66,12 +70,12 @@ def take_over(
     create_table(uri, schema, partition_by)
     for attempt in range(ATTEMPTS):
         table = existing_table(uri)
-        known = transactions_of(table, [OWNER, *(position_app(stream, log) for log in begin or {})])
-        epoch = known.get(OWNER, 0) + 1
+        known = transactions_of(table, [owner_app(stream), *(position_app(stream, log) for log in begin or {})])
+        epoch = known.get(owner_app(stream), 0) + 1
         first = {position_app(stream, log): low - 1 for log, low in (begin or {}).items()}
         new = [Transaction(app, at) for app, at in first.items() if app not in known and at >= 0]
         try:
-            _commit(table, [], [Transaction(OWNER, epoch), *new], {"stream": stream, "epoch": epoch})
+            _commit(table, [], [Transaction(owner_app(stream), epoch), *new], {"stream": stream, "epoch": epoch})
         except CommitFailedError:
             _back_off(attempt)
             continue
@@ -303,7 +307,7 @@ class PositionCommitter:
 
     def _check_owner(self, table: DeltaTable) -> None:
         epoch = self._write.epoch
-        if epoch is not None and table.transaction_version(OWNER) != epoch:
+        if epoch is not None and table.transaction_version(owner_app(self._write.stream)) != epoch:
             raise Fenced(
                 "another stream has taken this table over",
                 self._write.uri,
@@ -338,7 +342,7 @@ class PositionCommitter:
             raise CommitFailedError("the table gained columns")
         transactions = [Transaction(position_app(self._write.stream, log), at) for log, at in plan.cursors.items()]
         if self._write.epoch is not None:
-            transactions.append(Transaction(OWNER, self._write.epoch))
+            transactions.append(Transaction(owner_app(self._write.stream), self._write.epoch))
         _commit(table, files, transactions, {"stream": self._write.stream, **plan.facts})
         return int(table.version()) + 1
 
@@ -418,3 +422,10 @@ def committer(write: StreamWrite) -> _Locked:
         if known is None or known[0].epoch != write.epoch:
             known = _COMMITTERS[key] = (write, PositionCommitter(write), threading.Lock())
         return _Locked(known[1], known[2])
+
+
+def rest(timeout_seconds: float) -> None:
+    """Waits for commits in progress and lets none begin; for a process that is about to end."""
+    deadline = time.monotonic() + timeout_seconds
+    for _, _, lock in list(_COMMITTERS.values()):
+        lock.acquire(timeout=max(0.0, deadline - time.monotonic()))

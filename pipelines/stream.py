@@ -1,0 +1,144 @@
+"""The stream: events from the hubs into bronze, exactly once, for as long as it is left running."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import apache_beam as beam
+
+from pipelines.config import Lake, Run
+from pipelines.registry import registered
+from transforms.bronze.envelope import Origin, bronze_schema
+from transforms.bronze.evolution import business_schema
+from transforms.bronze.ingest import IngestSpec
+from transforms.bronze.stream import IngestEvents
+from transforms.contracts import CONTRACTS, Contract, contract
+from transforms.contracts.schema import Arrival
+from transforms.counts import REJECTED
+from transforms.errors import UserError
+from transforms.io.dead_letter import REJECTS
+from transforms.io.delta import arrow_schema, evolve_schema, open_table
+from transforms.io.delta_stream import StreamWrite, WriteStream, positions, take_over
+from transforms.io.event_hubs import HubConnection, Limits, ReadFromEventHubs
+
+
+def default_hubs() -> dict[str, tuple[str, ...]]:
+    """hub -> tables: a hub for each table that streams, named as the last folder of its bronze path."""
+    streamed = [c for c in CONTRACTS.values() if c.arrival is Arrival.STREAM]
+    return {c.path.rpartition("/")[2]: (c.name,) for c in streamed}
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """One stream.
+
+    Attributes:
+      lake: where the tables are.
+      events: what `--events` named; see `HubConnection`.
+      hubs: hub -> the tables whose rows it carries; events that name no table are of the first.
+      name: tells this stream's positions in the tables from those of another one.
+      window_seconds: how long rows are gathered for one commit.
+      until_idle_seconds: ends when no hub has had anything new for so long; None goes on for ever.
+    """
+
+    lake: str
+    events: str = field(repr=False)
+    hubs: Mapping[str, tuple[str, ...]] = field(default_factory=default_hubs)
+    consumer_group: str = "$Default"
+    name: str = "events"
+    window_seconds: float = 1.0
+    until_idle_seconds: float | None = None
+    beam_args: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.window_seconds < 0.1:
+            raise UserError(f"a window of {self.window_seconds} s is too short", "--window", "give at least 0.1")
+        if not self.hubs:
+            raise UserError("no hub is named", "--hub", "give --hub NAME=TABLE")
+        for tables in self.hubs.values():
+            for table in tables:
+                contract(table)
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> StreamConfig:
+        given = json.loads(text)
+        given["hubs"] = {hub: tuple(tables) for hub, tables in given["hubs"].items()}
+        return StreamConfig(**given | {"beam_args": tuple(given["beam_args"])})
+
+    @property
+    def tables(self) -> tuple[Contract, ...]:
+        return tuple(contract(name) for name in dict.fromkeys(t for tables in self.hubs.values() for t in tables))
+
+    @property
+    def connection(self) -> HubConnection:
+        return HubConnection(self.events, self.consumer_group)
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Where to read on: behind what every table that a hub feeds holds already. Called on the worker."""
+
+    stream: str
+    targets: Mapping[str, tuple[str, ...]]  # hub -> table addresses
+
+    def __call__(self, log: str) -> int:
+        held = (positions(uri, self.stream, [log])[log] for uri in self.targets[log.rpartition("/")[0]])
+        return min(held) + 1
+
+
+def targets(config: StreamConfig) -> dict[str, tuple[str, ...]]:
+    """hub -> the addresses of the tables its events go to, the rejects among them."""
+    lake = Lake(config.lake)
+    return {hub: (*(lake.bronze(contract(t)) for t in ts), lake.rejects) for hub, ts in config.hubs.items()}
+
+
+def own(config: StreamConfig, run: Run) -> dict[str, StreamWrite]:
+    """Takes the stream's tables over, so that an older writer is fenced: table name, or REJECTED -> how to write."""
+    lake, idle = Lake(config.lake), 1.0 if config.until_idle_seconds is not None else 20.0
+    writes = {}
+    for table in config.tables:
+        uri, schema = lake.bronze(table), bronze_schema(table, _business(lake, table))
+        if open_table(uri) is not None:
+            evolve_schema(uri, schema)
+        writes[table.name] = StreamWrite(uri, schema, config.name, table.partition_by, idle_seconds=idle)
+    writes[REJECTED] = StreamWrite(
+        lake.rejects, REJECTS, config.name, position="position", arrived="", idle_seconds=3 * idle
+    )
+    return {
+        name: dataclasses.replace(w, epoch=take_over(w.uri, w.schema, w.partition_by, w.stream))
+        for name, w in writes.items()
+    }
+
+
+def _business(lake: Lake, table: Contract):  # type: ignore[no-untyped-def]
+    stored = open_table(lake.bronze(table))
+    return business_schema(table, arrow_schema(stored) if stored else None)
+
+
+def ingest_specs(config: StreamConfig, run: Run) -> dict[str, IngestSpec]:
+    """How the rows of each table are typed, scored and wrapped."""
+    lake = Lake(config.lake)
+    return {
+        table.name: IngestSpec(
+            table,
+            _business(lake, table),
+            Origin(table.system, "", run.run_id, run.started_at, max(registered(lake, table)[0], 1)),
+        )
+        for table in config.tables
+    }
+
+
+def build(root: beam.Pipeline, config: StreamConfig, run: Run, writes: Mapping[str, StreamWrite]) -> None:
+    """Wires hubs -> bronze rows -> one branch a table, and the rejects of all."""
+    begin = Begin(config.name, targets(config))
+    limits = Limits(until_idle_seconds=config.until_idle_seconds)
+    events = root | "ReadEvents" >> ReadFromEventHubs(config.connection, tuple(config.hubs), begin, limits)
+    ingested = events | "IngestEvents" >> IngestEvents(config.hubs, ingest_specs(config, run))
+    for name in (*(table.name for table in config.tables), REJECTED):
+        ingested[name] | f"Write {name}" >> WriteStream(writes[name], config.window_seconds)

@@ -1,0 +1,84 @@
+"""Events to bronze rows on Beam: the same kernels as for files, one piece of a log at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.metrics import Metrics
+
+from transforms.batches import as_batch, register_batch_coder
+from transforms.bronze.envelope import Origin, bronze_schema
+from transforms.bronze.ingest import IngestSpec, ingest_batch
+from transforms.counts import REJECTED
+from transforms.io.dead_letter import REJECTS, dead_letters
+from transforms.io.event_hubs_bodies import decode
+from transforms.io.source import Parsed
+from transforms.positions import Piece
+
+
+@dataclass(eq=False)
+class IngestEvents(beam.PTransform):
+    """PCollection[Piece of EVENTS] -> one output of pieces a table, tagged with its name, and `.rejected`.
+
+    A table's pieces have `bronze_schema` and columns nobody declared, as text; rejected ones have REJECTS. Each row of an event is in exactly one of them; a piece without rows of a table is given out all
+    the same, since its positions are done with. `_position` is the event's sequence number, `_row` the row in it.
+
+    Attributes:
+      hubs: hub -> the tables its events may be of; an event that names none is of the first.
+      specs: table -> how it is ingested. The origin's file and time are filled in for each piece.
+    """
+
+    hubs: Mapping[str, tuple[str, ...]]
+    specs: Mapping[str, IngestSpec]
+
+    def expand(self, pieces: beam.PCollection[Piece]) -> beam.pvalue.DoOutputsTuple:
+        register_batch_coder()
+        outputs = sorted({table for tables in self.hubs.values() for table in tables})
+        fn = _IngestEventsFn(dict(self.hubs), dict(self.specs))
+        return pieces | beam.ParDo(fn).with_outputs(*outputs, REJECTED)
+
+
+class _IngestEventsFn(beam.DoFn):
+    def __init__(self, hubs: dict[str, tuple[str, ...]], specs: dict[str, IngestSpec]) -> None:
+        self._hubs, self._specs = hubs, specs
+
+    def process(self, piece: Piece) -> Iterator[beam.pvalue.TaggedOutput]:
+        tables = self._hubs[piece.log.rpartition("/")[0]]
+        now = datetime.now(UTC)
+        parsed = decode(piece.rows, tables)
+        letters = []
+        for table in tables:
+            spec = self._specs[table]
+            origin = replace(spec.origin, file=piece.log, ingested_at=now)
+            accepted, rejected = ingest_piece(parsed.get(table), spec, origin)
+            letters.append(rejected)
+            Metrics.counter("stream", f"rows_accepted/{table}").inc(accepted.num_rows)
+            Metrics.counter("stream", f"rows_rejected/{table}").inc(rejected.num_rows)
+            yield beam.pvalue.TaggedOutput(table, replace(piece, rows=as_batch(accepted)))
+        yield beam.pvalue.TaggedOutput(REJECTED, replace(piece, rows=as_batch(pa.concat_tables(letters))))
+
+
+def ingest_piece(parsed: Parsed | None, spec: IngestSpec, origin: Origin) -> tuple[pa.Table, pa.Table]:
+    """Parsed rows of one table and log through the bronze kernels: (bronze rows, REJECTS rows)."""
+    if parsed is None:
+        return bronze_schema(spec.contract, spec.business).empty_table(), REJECTS.empty_table()
+    accepted, rejected, _ = ingest_batch(parsed, spec, origin)
+    if not rejected.num_rows:
+        return accepted, REJECTS.empty_table()
+    letters = dead_letters(
+        rejected,
+        table=spec.contract.name,
+        stage="bronze",
+        source=origin.source,
+        file=origin.file,
+        raw_format="jsonl",
+        raw_header=None,
+        at=origin.ingested_at,
+        run_id=origin.run_id,
+        marks=[f"row {row or 0}" for row in rejected["_row"].to_pylist()],
+    )
+    return accepted, letters
