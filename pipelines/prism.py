@@ -65,7 +65,7 @@ def _download(target: Path) -> Path:
 def start_prism(program: Path, port: int) -> subprocess.Popen[bytes]:
     """Prism listening on loopback at `port`, ready for jobs; it keeps nothing, and dies without harm."""
     process = subprocess.Popen(
-        [str(program), f"--job_port={port}", "--serve_http=false", "--log_level=warn"],
+        [str(program), f"--job_port={port}", "--serve_http=false", "--log_level=warn", "--idle_shutdown_timeout=60s"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -15,7 +16,7 @@ from apache_beam.runners.runner import PipelineState
 from pipelines.config import Run
 from pipelines.console import user_cause
 from pipelines.stream import StreamConfig, build, own
-from transforms.io.delta_stream import rest
+from transforms.io.delta_stream import Fenced, rest
 
 DONE, FAILED, RESTART = 0, 1, 3  # exit codes: ended in order; a person must do something; start again
 _ENDED = {PipelineState.DONE, PipelineState.FAILED, PipelineState.CANCELLED}
@@ -23,21 +24,47 @@ _ENDED = {PipelineState.DONE, PipelineState.FAILED, PipelineState.CANCELLED}
 
 def main() -> None:
     """Reads a `StreamConfig` from the standard input, runs it, and exits with DONE, FAILED or RESTART."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    heard = _Heard()
+    logging.getLogger().addHandler(heard)
     config = StreamConfig.from_json(sys.stdin.readline())
-    try:
-        _exit(run_stream(config))
-    except Exception as error:
-        cause = user_cause(error)
-        print(f"stopped: {cause or repr(error)}", file=sys.stderr, flush=True)
-        _exit(FAILED if cause else RESTART)
-
-
-def run_stream(config: StreamConfig) -> int:
-    """Runs until the pipeline ends, or a signal says so."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    try:
+        code = run_stream(config, stop)
+    except Exception as error:
+        cause = user_cause(error)
+        heard.stopped = heard.stopped or str(cause or f"{type(error).__name__}: {error}")
+        code = FAILED if cause else RESTART
+    if code != DONE:
+        print(f"stopped: {heard.stopped or 'the engine ended the job'}", file=sys.stderr)
+    _exit(FAILED if code == RESTART and heard.final else code)
+
+
+class _Heard(logging.Handler):
+    """Listens to Beam's log for the error of ours that ended the job; only its text comes back from the engine."""
+
+    _OURS = re.compile(r"^transforms\.[\w.]*?(\w+): (.*?)(?: \[while running '[^']*'\])?$", re.MULTILINE)
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.stopped, self.final = "", False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for name, text in self._OURS.findall(record.getMessage()):
+            self.stopped = self.stopped or re.sub(r" \[while running '.*?'\]", "", text)
+            self.final |= name == Fenced.__name__
+
+
+def _follow_parent() -> None:
+    """Ends this process with the one that started it: the standard input closes when that one dies."""
+    sys.stdin.read()
+    os._exit(RESTART)
+
+
+def run_stream(config: StreamConfig, stop: threading.Event) -> int:
+    """Runs until the pipeline ends, or `stop` is set."""
     run = Run("stream")
     writes = own(config, run)
     root = beam.Pipeline(options=PipelineOptions(list(config.beam_args)))

@@ -4,8 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import pyarrow as pa
+
+
+class Ranged(Protocol):
+    """Anything that stands for the positions `low` to `high` of one log."""
+
+    @property
+    def low(self) -> int: ...
+    @property
+    def high(self) -> int: ...
+    @property
+    def gap(self) -> tuple[int, int] | None: ...
+
+
+R = TypeVar("R", bound=Ranged)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +46,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Advance:
+class Advance(Generic[R]):
     """What became of the pieces of one log.
 
     Attributes:
@@ -41,21 +56,21 @@ class Advance:
       dropped: how many pieces held nothing new.
     """
 
-    accepted: tuple[tuple[Piece, int], ...]
+    accepted: tuple[tuple[R, int], ...]
     cursor: int
-    held: tuple[Piece, ...]
+    held: tuple[R, ...]
     dropped: int
 
 
-def advance(cursor: int, pieces: Sequence[Piece]) -> Advance:
+def advance(cursor: int, pieces: Sequence[R]) -> Advance[R]:
     """Takes the pieces that continue the log behind `cursor`, the last position taken (-1: none).
 
     A piece behind the cursor is dropped, one that overlaps it is to be trimmed, one that lies ahead is held: however
     pieces of one log are repeated, reordered or cut anew, each position is taken once, in order. Of pieces that begin
     at one position the one without a gap goes first, since it may hold what the other one came too late for.
     """
-    accepted: list[tuple[Piece, int]] = []
-    held: list[Piece] = []
+    accepted: list[tuple[R, int]] = []
+    held: list[R] = []
     dropped = 0
     for piece in sorted(pieces, key=lambda piece: (piece.low, piece.gap is not None, -piece.high)):
         if piece.high <= cursor:

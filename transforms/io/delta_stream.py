@@ -198,19 +198,19 @@ def write_ranges(write: StreamWrite, pieces: Iterable[Piece]) -> list[Range]:
     ranges: list[Range] = []
     run: list[pa.Table] = []
     low = high = -1
-    log = ""
+    log, gap = "", None
     for piece in sorted(pieces, key=lambda piece: (piece.low, -piece.high)):
         if log and piece.high <= high:
             continue
         if log and piece.low > high + 1:
-            ranges.append(_write_range(write, log, low, high, run))
+            ranges.append(_write_range(write, log, low, high, run, gap))
             log = ""
         if not log:
-            log, low, high, run = piece.log, piece.low, piece.low - 1, []
+            log, low, high, run, gap = piece.log, piece.low, piece.low - 1, [], None
         run.append(_rows_from(as_table(piece.rows), write.position, high + 1))
-        high = piece.high
+        high, gap = piece.high, gap or piece.gap
     if log:
-        ranges.append(_write_range(write, log, low, high, run))
+        ranges.append(_write_range(write, log, low, high, run, gap))
     return ranges
 
 
@@ -220,10 +220,17 @@ def _rows_from(rows: pa.Table, position: str, low: int) -> pa.Table:
     return rows.filter(pc.field(position) >= low)
 
 
-def _write_range(write: StreamWrite, log: str, low: int, high: int, tables: Sequence[pa.Table]) -> Range:
+def _write_range(
+    write: StreamWrite,
+    log: str,
+    low: int,
+    high: int,
+    tables: Sequence[pa.Table],
+    gap: tuple[int, int] | None = None,
+) -> Range:
     full = [table for table in tables if table.num_rows]
     if not full:
-        return Range(log, low, high)
+        return Range(log, low, high, gap=gap)
     table = open_table(write.uri)
     schema, checks = agreed_schema(write.table, table), constraints(table) if table is not None else ()
     by_schema: dict[pa.Schema, TableFiles] = {}
@@ -239,7 +246,7 @@ def _write_range(write: StreamWrite, log: str, low: int, high: int, tables: Sequ
     known = [times for times in arrived if times["min"] is not None]
     oldest = min((times["min"] for times in known), default=None)
     newest = max((times["max"] for times in known), default=None)
-    return Range(log, low, high, sum(t.num_rows for t in full), files, oldest, newest)
+    return Range(log, low, high, sum(t.num_rows for t in full), files, oldest, newest, gap)
 
 
 def _trim(write: StreamWrite, whole: Range, low: int) -> Range:
@@ -252,7 +259,7 @@ def _trim(write: StreamWrite, whole: Range, low: int) -> Range:
         for name, text in file.partition.items():
             rows = rows.append_column(schema.field(name), pa.repeat(pa.scalar(text, schema.field(name).type), len(rows)))
         tables.append(rows.select(schema.names).filter(pc.field(write.position) >= low))
-    return replace(_write_range(write, whole.log, low, whole.high, tables), seen_at=whole.seen_at)
+    return replace(_write_range(write, whole.log, low, whole.high, tables, whole.gap), seen_at=whole.seen_at)
 
 
 class PositionCommitter:
@@ -376,7 +383,9 @@ class _Plan:
         oldest = [part.oldest_us for part in self.taken if part.oldest_us is not None]
         newest = [part.newest_us for part in self.taken if part.newest_us is not None]
         times = {"oldest_us": min(oldest), "newest_us": max(newest)} if oldest and newest else {}
-        return {"rows": self.rows, "dropped": self.dropped, "positions": self.cursors, **times}
+        gaps = {part.log: part.gap for part in self.taken if part.gap}
+        lost = {"gaps": gaps} if gaps else {}
+        return {"rows": self.rows, "dropped": self.dropped, "positions": self.cursors, **times, **lost}
 
 
 def _commit(

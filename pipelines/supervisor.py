@@ -1,0 +1,160 @@
+"""Keeps a stream running: starts engine and worker together, and starts both again when either dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pipelines.prism import find_prism, free_port, start_prism
+from pipelines.stream import StreamConfig
+from pipelines.stream_worker import DONE, FAILED
+from transforms.errors import UserError
+
+_EVENTS = "C360_EVENTS"  # how the worker gets the connection string: not by a command line that everyone can read
+_BACK_OFF = (0.5, 1, 2, 5, 10, 30)
+_HEALTHY_SECONDS = 60
+
+
+@dataclass
+class Supervisor:
+    """Runs one stream until it ends, a signal comes, or something only a person can mend.
+
+    Exactly-once does not depend on it: whatever it kills or misses, bronze knows where to go on.
+
+    Attributes:
+      tick: called about once a second while the stream runs.
+      restarts: how often engine and worker were started again.
+    """
+
+    config: StreamConfig
+    prism: str = ""
+    tick: Callable[[], None] = lambda: None
+    restarts: int = 0
+    said: Callable[[str], None] = print
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _words: deque[str] = field(default_factory=lambda: deque(maxlen=50))
+    _engine: subprocess.Popen[bytes] | None = None
+    _worker: subprocess.Popen[bytes] | None = None
+
+    def run(self) -> None:
+        """Returns when the stream has ended in order.
+
+        Raises:
+          UserError: the worker says that a person must do something (wrong key, unknown hub, another stream took over).
+        """
+        program = find_prism(self.prism)
+        with self._signals():
+            while True:
+                began = time.monotonic()
+                code = self._once(program)
+                if self._stop.is_set() or code == DONE:
+                    return
+                if code == FAILED:
+                    raise UserError(self._last_words(), remedy="then start the stream again; nothing is lost")
+                healthy = time.monotonic() - began > _HEALTHY_SECONDS
+                self.restarts = 1 if healthy else self.restarts + 1
+                pause = _BACK_OFF[min(self.restarts, len(_BACK_OFF)) - 1]
+                self.said(f"the engine or the worker ended ({self._last_words()}); starting again in {pause} s")
+                if self._stop.wait(pause):
+                    return
+
+    def stop(self) -> None:
+        """Asks for an orderly end."""
+        self._stop.set()
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The processes at work now."""
+        running = {"engine": self._engine, "worker": self._worker}
+        return {name: p.pid for name, p in running.items() if p is not None and p.poll() is None}
+
+    def _once(self, program: Path) -> int | None:
+        """One life of engine and worker; the worker's exit code, None when it was the engine that died."""
+        port = free_port()
+        self._engine = start_prism(program, port)
+        self._worker = self._start_worker(port)
+        try:
+            while not self._stop.wait(0.2):
+                self.tick()
+                if self._worker.poll() is not None:
+                    return self._worker.returncode
+                if self._engine.poll() is not None:
+                    return None
+            return self._end_worker()
+        finally:
+            _kill(self._worker)
+            _kill(self._engine)
+
+    def _start_worker(self, port: int) -> subprocess.Popen[bytes]:
+        beam_args = (
+            "--runner=PortableRunner",
+            f"--job_endpoint=127.0.0.1:{port}",
+            "--environment_type=LOOPBACK",
+            "--streaming",
+            # Prism writes back old state of keys when it splits a slow bundle; without splitting it does not.
+            "--experiments=prism_disable_sdf_split",
+            *self.config.beam_args,
+        )
+        config = replace(self.config, events=self._reference(), beam_args=beam_args)
+        path = os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "pipelines.stream_worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": path, _EVENTS: self.config.events},
+        )
+        assert worker.stdin is not None
+        worker.stdin.write(config.to_json().encode() + b"\n")
+        worker.stdin.flush()  # it stays open: the worker ends when this process does
+        threading.Thread(target=self._listen, args=(worker,), daemon=True).start()
+        return worker
+
+    def _reference(self) -> str:
+        return self.config.events if self.config.events.startswith(("env:", "file:", "sb://")) else f"env:{_EVENTS}"
+
+    def _listen(self, worker: subprocess.Popen[bytes]) -> None:
+        assert worker.stderr is not None
+        for line in worker.stderr:
+            self._words.append(line.decode(errors="replace").rstrip())
+
+    def _last_words(self) -> str:
+        time.sleep(0.1)  # the listener's last lines
+        stopped = [line for line in self._words if line.startswith("stopped: ")]
+        return (stopped or [line for line in self._words if line] or ["no word"])[-1].removeprefix("stopped: ")
+
+    def _end_worker(self) -> int:
+        assert self._worker is not None
+        self._worker.send_signal(signal.SIGTERM)
+        try:
+            return self._worker.wait(30)
+        except subprocess.TimeoutExpired:
+            return DONE  # killed then: bronze is as good as ever
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {n: signal.signal(n, lambda *_: self._stop.set()) for n in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _kill(process: subprocess.Popen[bytes] | None) -> None:
+    if process is not None:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
