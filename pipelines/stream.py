@@ -21,7 +21,8 @@ from transforms.counts import REJECTED
 from transforms.errors import UserError
 from transforms.io.dead_letter import REJECTS
 from transforms.io.delta import arrow_schema, evolve_schema, open_table
-from transforms.io.delta_stream import StreamWrite, WriteStream, positions, take_over
+from transforms.io.delta_positions import StreamWrite, positions, take_over
+from transforms.io.delta_stream import WriteStream
 from transforms.io.event_hubs import HubConnection, Limits, ReadFromEventHubs
 
 

@@ -21,7 +21,7 @@ from transforms.errors import UserError
 
 _EVENTS = "C360_EVENTS"  # how the worker gets the connection string: not by a command line that everyone can read
 _BACK_OFF = (0.5, 1, 2, 5, 10, 30)
-_HEALTHY_SECONDS = 60
+_HEALTHY_SECONDS = 20
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Supervisor:
                 healthy = time.monotonic() - began > _HEALTHY_SECONDS
                 self.restarts = 1 if healthy else self.restarts + 1
                 pause = _BACK_OFF[min(self.restarts, len(_BACK_OFF)) - 1]
-                self.said(f"the engine or the worker ended ({self._last_words()}); starting again in {pause} s")
+                self.said(f"{self._reason(code)}; starting again in {pause:g} s")
                 if self._stop.wait(pause):
                     return
 
@@ -80,6 +80,7 @@ class Supervisor:
     def _once(self, program: Path) -> int | None:
         """One life of engine and worker; the worker's exit code, None when it was the engine that died."""
         port = free_port()
+        self._words.clear()
         self._engine = start_prism(program, port)
         self._worker = self._start_worker(port)
         try:
@@ -126,6 +127,13 @@ class Supervisor:
         assert worker.stderr is not None
         for line in worker.stderr:
             self._words.append(line.decode(errors="replace").rstrip())
+
+    def _reason(self, code: int | None) -> str:
+        if code is None:
+            return "the engine ended"
+        if code < 0:
+            return f"the worker was killed (signal {-code})"
+        return f"the worker ended: {self._last_words()}"
 
     def _last_words(self) -> str:
         time.sleep(0.1)  # the listener's last lines

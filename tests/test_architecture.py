@@ -13,9 +13,11 @@ WIRING = {
     "transforms/counts.py",
     "transforms/shuffle.py",
     "transforms/bronze/ingest.py",
+    "transforms/bronze/stream.py",
     "transforms/silver/refine.py",
     "transforms/gold/assemble.py",
     "transforms/io/delta.py",
+    "transforms/io/delta_stream.py",
     "transforms/io/event_hubs.py",
     "transforms/io/files.py",
 }

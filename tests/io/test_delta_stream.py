@@ -14,17 +14,17 @@ from hypothesis import strategies as st
 
 from transforms.batches import register_batch_coder
 from transforms.io.delta import append_rows, maintain, read_table
-from transforms.io.delta_stream import (
+from transforms.io.delta_positions import (
     Fenced,
     PositionCommitter,
     PositionGap,
     StreamWrite,
-    WriteStream,
     position_app,
     positions,
     take_over,
     write_ranges,
 )
+from transforms.io.delta_stream import WriteStream
 from transforms.io.delta_table import open_table
 from transforms.positions import Piece
 
@@ -50,7 +50,9 @@ def rows(log: str, low: int, high: int) -> pa.RecordBatch:
         [f"{log}:{p}" for p in taken],
         [f"2010-{p // 40 % 12 + 1:02}" for p in taken],
     ]
-    return pa.RecordBatch.from_arrays([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
+    return pa.RecordBatch.from_arrays(
+        [pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA
+    )
 
 
 def piece(log: str, low: int, high: int) -> Piece:
@@ -110,7 +112,9 @@ def test_each_position_is_there_once_whatever_is_delivered(tmp_path_factory: pyt
             write = writer(uri, take_over(uri, SCHEMA, ("_month",), "orders"), idle_seconds=0)
             one = PositionCommitter(write)
             held = positions(uri, "orders", LOGS)
-            offer(one, write, [piece(log, held[log] + 1, end) for log in LOGS if held[log] < end and rng.random() < 0.5])
+            offer(
+                one, write, [piece(log, held[log] + 1, end) for log in LOGS if held[log] < end and rng.random() < 0.5]
+            )
         if rng.random() < 0.1:
             maintain(uri)
     offer(one, write, [piece(log, at + 1, end) for log, at in positions(uri, "orders", LOGS).items() if at < end])

@@ -28,7 +28,7 @@ _RULES = {
 
 @dataclass(frozen=True)
 class Conformed:
-    """`accepted`: the wanted columns, then those of a row's place; `rejected`: REJECTED and these. Together every row once.
+    """`accepted`: the wanted columns, then those of a row's place; `rejected`: REJECTED and these; every row once.
 
     `rounded`: decimal columns of `accepted` that lost digits to the declared scale, and in which rows.
     """

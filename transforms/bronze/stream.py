@@ -15,7 +15,7 @@ from transforms.bronze.envelope import Origin, bronze_schema
 from transforms.bronze.ingest import IngestSpec, ingest_batch
 from transforms.counts import REJECTED
 from transforms.io.dead_letter import REJECTS, dead_letters
-from transforms.io.event_hubs_bodies import decode
+from transforms.io.event_hubs_bodies import by_table, decode
 from transforms.io.source import Parsed
 from transforms.positions import Piece
 
@@ -24,8 +24,9 @@ from transforms.positions import Piece
 class IngestEvents(beam.PTransform):
     """PCollection[Piece of EVENTS] -> one output of pieces a table, tagged with its name, and `.rejected`.
 
-    A table's pieces have `bronze_schema` and columns nobody declared, as text; rejected ones have REJECTS. Each row of an event is in exactly one of them; a piece without rows of a table is given out all
-    the same, since its positions are done with. `_position` is the event's sequence number, `_row` the row in it.
+    A table's pieces have `bronze_schema` and columns nobody declared, as text; rejected ones have REJECTS. Each row of
+    an event is in exactly one of them; a piece without rows of a table is given out all the same, since its positions
+    are done with. `_position` is the event's sequence number, `_row` the row in it.
 
     Attributes:
       hubs: hub -> the tables its events may be of; an event that names none is of the first.
@@ -49,27 +50,34 @@ class _IngestEventsFn(beam.DoFn):
     def process(self, piece: Piece) -> Iterator[beam.pvalue.TaggedOutput]:
         tables = self._hubs[piece.log.rpartition("/")[0]]
         now = datetime.now(UTC)
-        parsed = decode(piece.rows, tables)
+        events, unknown = by_table(piece.rows, tables[0], tables)
         letters = []
         for table in tables:
             spec = self._specs[table]
             origin = replace(spec.origin, file=piece.log, ingested_at=now)
-            accepted, rejected = ingest_piece(parsed.get(table), spec, origin)
+            accepted, rejected = ingest_events(events.get(table), spec, origin)
             letters.append(rejected)
+            if table == tables[0] and unknown.num_rows:  # events of no table count as the hub's first one's
+                letters.append(_letters(pa.Table.from_batches([unknown]), spec, origin))
             Metrics.counter("stream", f"rows_accepted/{table}").inc(accepted.num_rows)
             Metrics.counter("stream", f"rows_rejected/{table}").inc(rejected.num_rows)
             yield beam.pvalue.TaggedOutput(table, replace(piece, rows=as_batch(accepted)))
         yield beam.pvalue.TaggedOutput(REJECTED, replace(piece, rows=as_batch(pa.concat_tables(letters))))
 
 
-def ingest_piece(parsed: Parsed | None, spec: IngestSpec, origin: Origin) -> tuple[pa.Table, pa.Table]:
-    """Parsed rows of one table and log through the bronze kernels: (bronze rows, REJECTS rows)."""
-    if parsed is None:
+def ingest_events(events: pa.RecordBatch | None, spec: IngestSpec, origin: Origin) -> tuple[pa.Table, pa.Table]:
+    """Events of one table and log through the bronze kernels: (bronze rows, REJECTS rows)."""
+    if events is None:
         return bronze_schema(spec.contract, spec.business).empty_table(), REJECTS.empty_table()
-    accepted, rejected, _ = ingest_batch(parsed, spec, origin)
+    decoded = decode(events, spec.contract.name)
+    accepted, rejected, _ = ingest_batch(Parsed(decoded.rows, decoded.rejects), spec, origin)
+    return accepted, _letters(rejected, spec, origin)
+
+
+def _letters(rejected: pa.Table, spec: IngestSpec, origin: Origin) -> pa.Table:
     if not rejected.num_rows:
-        return accepted, REJECTS.empty_table()
-    letters = dead_letters(
+        return REJECTS.empty_table()
+    return dead_letters(
         rejected,
         table=spec.contract.name,
         stage="bronze",
@@ -81,4 +89,3 @@ def ingest_piece(parsed: Parsed | None, spec: IngestSpec, origin: Origin) -> tup
         run_id=origin.run_id,
         marks=[f"row {row or 0}" for row in rejected["_row"].to_pylist()],
     )
-    return accepted, letters
