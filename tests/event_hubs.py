@@ -12,7 +12,8 @@ from transforms.io.event_hubs_loopback.namespace import LoopbackConfig
 from transforms.io.event_hubs_loopback.process import LoopbackProcess
 
 GROUP = "$Default"
-__all__ = ["Faults", "LoopbackConfig", "LoopbackProcess", "loopback", "producer", "receive", "send"]
+_SOCKET_SECONDS = 0.05  # the client waits so long each time it looks and nothing is there
+__all__ = ["Faults", "LoopbackConfig", "LoopbackProcess", "loopback", "producer", "receive", "send", "send_batch"]
 
 
 def loopback(folder: Path, hubs: dict[str, int] | None = None, **settings: object) -> LoopbackProcess:
@@ -21,16 +22,20 @@ def loopback(folder: Path, hubs: dict[str, int] | None = None, **settings: objec
 
 
 def producer(server: LoopbackProcess, hub: str = "events", **options) -> EventHubProducerClient:
-    options = {"retry_backoff_factor": 0.05, **options}
+    options = {"retry_backoff_factor": 0.05, "socket_timeout": _SOCKET_SECONDS, **options}
     return EventHubProducerClient.from_connection_string(server.connection_string(hub), **options)
 
 
 def send(server: LoopbackProcess, bodies: list, hub: str = "events", **where) -> None:
     with producer(server, hub) as client:
-        batch = client.create_batch(**where)
-        for body in bodies:
-            batch.add(body if isinstance(body, EventData) else EventData(body))
-        client.send_batch(batch)
+        send_batch(client, bodies, **where)
+
+
+def send_batch(client: EventHubProducerClient, bodies: list, **where) -> None:
+    batch = client.create_batch(**where)
+    for body in bodies:
+        batch.add(body if isinstance(body, EventData) else EventData(body))
+    client.send_batch(batch)
 
 
 def receive(
@@ -38,7 +43,9 @@ def receive(
 ) -> list[EventData]:
     """At least `count` events by the low-level consumer, or what came in `seconds`."""
     # With retries the client's receive loop meets a refusal again and again and never says so.
-    client = EventHubConsumerClient.from_connection_string(server.connection_string(hub), GROUP, retry_total=retries)
+    client = EventHubConsumerClient.from_connection_string(
+        server.connection_string(hub), GROUP, retry_total=retries, socket_timeout=_SOCKET_SECONDS
+    )
     got: list[EventData] = []
     inclusive = options.pop("inclusive", False)
     options.setdefault("prefetch", 1000)

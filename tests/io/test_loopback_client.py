@@ -13,7 +13,7 @@ from azure.eventhub._utils import get_last_enqueued_event_properties
 from azure.eventhub.amqp import AmqpAnnotatedMessage, AmqpMessageProperties
 from azure.eventhub.exceptions import EventHubError
 
-from tests.event_hubs import GROUP, loopback, producer, receive, send
+from tests.event_hubs import GROUP, loopback, producer, receive, send, send_batch
 from transforms.io.event_hubs_loopback.hub import key_hash
 
 
@@ -92,8 +92,9 @@ def test_bodies_and_properties_of_every_type_come_back(server):
 
 
 def test_every_kind_of_position(server):
-    for i in range(5):
-        send(server, [f"{i}a", f"{i}b"], hub="places")
+    with producer(server, "places") as client:
+        for i in range(5):
+            send_batch(client, [f"{i}a", f"{i}b"])
     every = receive(server, 10, hub="places")
     third = every[4]
     for position in (third.sequence_number, third.offset):
@@ -140,9 +141,9 @@ def test_the_last_enqueued_event_is_told_with_each_event(server):
 
 def test_a_partition_key_always_leads_to_the_same_partition(server):
     keys = [f"visitor-{i}" for i in range(12)]
-    for key in keys:
-        send(server, [key], hub="keys", partition_key=key)
     with producer(server, "keys") as client:
+        for key in keys:
+            send_batch(client, [key], partition_key=key)
         client.send_event(EventData(keys[0]), partition_key=keys[0])
     ends = [partition["end"] for partition in server.control.state()["hubs"]["keys"]]
     assert sum(ends) == 13

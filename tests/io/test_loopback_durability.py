@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from azure.eventhub import EventData
@@ -67,6 +70,24 @@ def test_a_reader_goes_on_over_a_restart(tmp_path):
         assert [e.body_as_str() for e in receive(server, 1, first[1].offset, hub="h")] == ["c"]
         again = receive(server, 3, hub="h")
         assert [(e.offset, e.enqueued_time) for e in again[:2]] == [(e.offset, e.enqueued_time) for e in first]
+
+
+def test_the_server_ends_with_who_started_it(tmp_path):
+    code = f"""
+import os
+from pathlib import Path
+from tests.event_hubs import loopback
+server = loopback(Path({str(tmp_path / "events")!r})).start()
+print(server.pid, flush=True)
+os.kill(os.getpid(), 9)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    pid = int(done.stdout)
+    until = time.monotonic() + 10
+    while Path(f"/proc/{pid}").exists() and "zombie" not in Path(f"/proc/{pid}/status").read_text():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    loopback(tmp_path / "events").start().stop()
 
 
 def test_retention_by_time(start_loopback):

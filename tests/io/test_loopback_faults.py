@@ -10,7 +10,7 @@ import pytest
 from azure.eventhub import EventData
 from azure.eventhub.exceptions import EventHubError
 
-from tests.event_hubs import Faults, loopback, producer, receive, send
+from tests.event_hubs import Faults, loopback, producer, receive, send, send_batch
 from transforms.errors import UserError
 from transforms.io.event_hubs_loopback.faults import FaultPlan
 
@@ -79,8 +79,9 @@ def test_a_delayed_acknowledgement_comes_late(server):
 
 
 def test_trimmed_events_are_gone_and_reading_goes_on_with_the_oldest(server):
-    for i in range(10):
-        send(server, [f"{i}-{j}" for j in range(10)], hub="trim")
+    with producer(server, "trim") as client:
+        for i in range(10):
+            send_batch(client, [f"{i}-{j}" for j in range(10)])
     old = receive(server, 100, hub="trim")[5]
     server.control.trim("trim", 0, 42)
     with producer(server, "trim") as client:

@@ -131,7 +131,6 @@ class ReaderLink(Link):
 
     def pump(self) -> None:
         """Sends what may go now."""
-        self._scheduled = False
         left = _TURN_BYTES
         while left > 0:
             if self._released or self.credit <= 0 or self.session.window <= 0 or not self.connection.writable:
@@ -147,7 +146,11 @@ class ReaderLink(Link):
     def _later(self, seconds: float) -> None:
         if not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_later(seconds, self.pump)
+            asyncio.get_running_loop().call_later(seconds, self._wake)
+
+    def _wake(self) -> None:
+        self._scheduled = False
+        self.pump()
 
     def _fetch(self) -> bool:
         assert self.reader is not None

@@ -8,15 +8,15 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from transforms.errors import UserError
 from transforms.io.event_hubs_loopback.control import LoopbackControl
 from transforms.io.event_hubs_loopback.faults import Faults
 from transforms.io.event_hubs_loopback.namespace import LoopbackConfig
-from transforms.io.event_hubs_loopback.server import connection_string, serve
+from transforms.io.event_hubs_loopback.server import Serving, connection_string, serve
 
 _ROOT = Path(__file__).parents[3]
 
@@ -61,7 +61,7 @@ class LoopbackProcess:
         assert self._process.stdin is not None and self._process.stdout is not None
         # The settings hold a key: they go by the pipe, not by the command line that everyone can read.
         self._process.stdin.write(json.dumps(asdict(self.config), default=str).encode() + b"\n")
-        self._process.stdin.close()
+        self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline() or b'{"error": "the server ended"}')
         if "error" in answer:
             self._process.wait()
@@ -84,15 +84,18 @@ class LoopbackProcess:
     def _ended(self) -> None:
         if self._process is not None:
             self._process.wait(20)
-            assert self._process.stdout is not None
-            self._process.stdout.close()
+            for pipe in (self._process.stdin, self._process.stdout):
+                assert pipe is not None
+                pipe.close()
 
 
-async def run_until_signal(config: LoopbackConfig, ready: Any) -> None:
-    """Serves until SIGTERM or Ctrl-C; calls `ready` with what is served."""
-    stop = asyncio.Event()
+async def run_until_signal(config: LoopbackConfig, ready: Callable[[Serving], None], parent: int | None = None) -> None:
+    """Serves until SIGTERM or Ctrl-C, or until the pipe `parent` ends; calls `ready` with what is served."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop.set)
+    if parent is not None:  # whoever started the server may be killed and stop it no more
+        loop.add_reader(parent, stop.set)
     async with serve(config) as serving:
         ready(serving)
         await stop.wait()
@@ -101,10 +104,12 @@ async def run_until_signal(config: LoopbackConfig, ready: Any) -> None:
 def _main() -> None:
     given = json.loads(sys.stdin.readline())
     given |= {"folder": Path(given["folder"]), "faults": Faults.of(given["faults"])}
+
+    def ready(serving: Serving) -> None:
+        _say({"port": serving.port, "key": serving.key})
+
     try:
-        asyncio.run(
-            run_until_signal(LoopbackConfig(**given), lambda serving: _say({"port": serving.port, "key": serving.key}))
-        )
+        asyncio.run(run_until_signal(LoopbackConfig(**given), ready, parent=sys.stdin.fileno()))
     except UserError as error:
         _say({"error": error.what})
 
