@@ -19,6 +19,7 @@ WIRING = {
     "transforms/io/delta.py",
     "transforms/io/delta_stream.py",
     "transforms/io/event_hubs.py",
+    "transforms/io/event_hubs_write.py",
     "transforms/io/files.py",
 }
 FILES = sorted(

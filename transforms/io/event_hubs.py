@@ -21,9 +21,23 @@ from transforms.batches import register_batch_coder
 from transforms.errors import UserError
 from transforms.io.event_hubs_client import EVENTS, HubConnection, HubReader, PartitionState, partitions
 from transforms.io.event_hubs_pool import HeldReader, ReaderPool
+from transforms.io.event_hubs_send import HubSender, Sent, send
+from transforms.io.event_hubs_write import WriteToEventHubs
 from transforms.positions import Piece
 
-__all__ = ["EVENTS", "HubConnection", "HubReader", "Limits", "PartitionState", "ReadFromEventHubs", "partitions"]
+__all__ = [
+    "EVENTS",
+    "HubConnection",
+    "HubReader",
+    "HubSender",
+    "Limits",
+    "PartitionState",
+    "ReadFromEventHubs",
+    "Sent",
+    "WriteToEventHubs",
+    "partitions",
+    "send",
+]
 
 END = 1 << 62  # no partition ever gets there
 _LOGGER = logging.getLogger(__name__)
@@ -198,7 +212,11 @@ class _ReadFn(beam.DoFn, RestrictionProvider):
         if not idle or not reader.due("idle", self._limits.idle_seconds):
             return None
         now = time.time()
-        return now if reader.ask().last_sequence_number < reader.next else None
+        if reader.ask().last_sequence_number < reader.next:
+            return now
+        if reader.silent_seconds > 2 * self._limits.idle_seconds:
+            reader.reopen()  # the hub has more, and the connection says nothing
+        return None
 
     def _silent(self, reader: HeldReader) -> bool:
         limit = self._limits.until_idle_seconds

@@ -32,6 +32,7 @@ SCHEMA_ID = "schema-id"  # the application property that names the table, or the
 PREFETCH = 1000
 SOCKET_SECONDS = 0.1  # the longest the client blocks on a silent socket
 FRAMES_A_STEP = 32
+OPEN_SECONDS = 30.0
 PATIENCE_SECONDS = 60.0
 
 _MICROS = EVENTS.field("enqueued_at").type
@@ -155,6 +156,10 @@ def _identity(connection: HubConnection) -> Any:
     return DefaultAzureCredential()
 
 
+class CredentialsRefused(UserError):
+    """The hub does not take the key or token, or no longer."""
+
+
 class Transient(Exception):
     """The hub did not answer, or is busy; another try may succeed. `condition` is what it said."""
 
@@ -177,6 +182,11 @@ def _told(connection: HubConnection, hub: str) -> Iterator[None]:
 _FATAL = {
     "unauthorized-access": ("Event Hubs refused the credentials", "check the key and its rights (Listen, Send)"),
     "not-found": ("there is no such hub, partition or consumer group", "check --hubs and the consumer group"),
+    "argument-out-of-range": (
+        "the hub has no such partition or position",
+        "check that it is the hub bronze was read from",
+    ),
+    "argument-error": ("the hub has no such partition or position", "check that it is the hub bronze was read from"),
     "link:stolen": ("another reader took over this partition", "stop the other pipeline, or use a consumer group each"),
     "link:message-size-exceeded": ("the event is larger than the hub takes", "send smaller events"),
 }
@@ -196,7 +206,8 @@ def _explain(error: Exception, connection: HubConnection, hub: str) -> NoReturn:
         raise UserError("the connection string cannot be used", connection.address, "copy it anew") from None
     for known, (what, remedy) in _FATAL.items():
         if condition == known:
-            raise UserError(what, where, remedy) from None
+            kind = CredentialsRefused if known == "unauthorized-access" else UserError
+            raise kind(what, where, remedy) from None
     if not isinstance(error, (OSError, TimeoutError)) and not type(error).__module__.startswith("azure."):
         raise error
     raise Transient(condition or type(error).__name__) from None
@@ -275,6 +286,8 @@ class HubReader:
         self.reconnects = 0
         self._client = connection.consumer(hub)
         self._consumer: Any = None
+        self._opened_at, self._ready = 0.0, False
+        self._ready_at = 0.0
         self._failed_since: float | None = None
         self._not_before, self._pause = 0.0, 0.1
 
@@ -291,8 +304,12 @@ class HubReader:
             try:
                 with _told(self.connection, self.hub):
                     self._step()
+            except CredentialsRefused:
+                if not self._ready:
+                    raise
+                self.reopen("the token has expired")
             except Transient as error:
-                self._lost(error)
+                self.reopen(error.condition)
             for message in self._waiting(max_events - len(taken)):
                 taken.append(message)
                 size += sum(map(len, message.data or ()))
@@ -301,6 +318,11 @@ class HubReader:
                 return self._events(taken)
             if self._consumer is None:
                 time.sleep(min(0.05, wait_seconds))
+
+    @property
+    def open_seconds(self) -> float:
+        """How long the connection has been open; 0 where there is none."""
+        return time.monotonic() - self._ready_at if self._consumer is not None and self._ready else 0.0
 
     def properties(self) -> PartitionState:
         """What the hub says of the partition now."""
@@ -315,6 +337,21 @@ class HubReader:
     def partitions(self) -> tuple[str, ...]:
         """The ids of the hub's partitions now."""
         return tuple(patiently(self.connection, self.hub, self._client.get_partition_ids, 10))
+
+    def reopen(self, why: str) -> None:
+        """Gives up the connection; the next pull opens another, after a pause that grows from one time to the next.
+
+        Raises:
+          UserError: that has gone on for a minute.
+        """
+        now = time.monotonic()
+        self._drop()
+        self.reconnects += 1
+        self._failed_since = self._failed_since or now
+        if now - self._failed_since > PATIENCE_SECONDS:
+            raise unreachable(self.connection, self.hub, now - self._failed_since, why)
+        self._not_before = now + self._pause
+        self._pause = min(self._pause * 2, 5.0)
 
     def close(self) -> None:
         """Lets go of the connection."""
@@ -337,11 +374,16 @@ class HubReader:
                 owner_level=self.owner_level,
             )
             self._consumer._keep_alive = None  # no thread of its own
+            self._opened_at, self._ready = time.monotonic(), False
         consumer = self._consumer
         if consumer._open():
-            consumer._handler.do_work(batch=FRAMES_A_STEP)
-            self._failed_since = None
-            self._pause = 0.1
+            if consumer._handler.do_work(batch=FRAMES_A_STEP) is False:
+                raise Transient("closed")
+            if not self._ready:
+                self._ready, self._ready_at = True, time.monotonic()
+            self._failed_since, self._pause = None, 0.1
+        elif time.monotonic() - self._opened_at > OPEN_SECONDS:
+            raise Transient("no answer to opening")
 
     def _waiting(self, most: int) -> Iterator[Any]:
         buffer = self._consumer._message_buffer if self._consumer is not None else ()
@@ -353,16 +395,6 @@ class HubReader:
             self.next = position + 1
             most -= 1
             yield message
-
-    def _lost(self, error: Transient) -> None:
-        now = time.monotonic()
-        self._drop()
-        self.reconnects += 1
-        self._failed_since = self._failed_since or now
-        if now - self._failed_since > PATIENCE_SECONDS:
-            raise unreachable(self.connection, self.hub, now - self._failed_since, error.condition)
-        self._not_before = now + self._pause
-        self._pause = min(self._pause * 2, 5.0)
 
     def _drop(self) -> None:
         consumer, self._consumer = self._consumer, None

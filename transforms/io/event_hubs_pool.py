@@ -45,6 +45,11 @@ class HeldReader:
         """How long no event came."""
         return time.monotonic() - self._last_event
 
+    @property
+    def silent_seconds(self) -> float:
+        """How long an open connection has given nothing."""
+        return min(self.idle_seconds, self._reader.open_seconds)
+
     def due(self, what: str, every_seconds: float, first: bool = True) -> bool:
         """Whether `what` was not done for so long; it counts as done now."""
         now = time.monotonic()
@@ -99,7 +104,12 @@ class HeldReader:
         self._reader.next = high + 1
         return Piece(self.log, low, high, pa.RecordBatch.from_pylist([], schema=EVENTS), (low, high))
 
+    def reopen(self) -> None:
+        """Takes another connection."""
+        self._reader.reopen("silent connection")
+
     def close(self) -> None:
+        """Lets go of the connection."""
         self._reader.close()
 
 
