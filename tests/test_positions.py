@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.batches import PieceCoder, register_batch_coder
@@ -37,6 +37,7 @@ def cut_logs(draw):
     return draw(st.permutations(pieces)), draw(st.lists(st.integers(1, 6), min_size=1, max_size=10))
 
 
+@settings(deadline=None)
 @given(cut_logs())
 def test_each_position_is_taken_once_and_in_order(log):
     pieces, sizes = log

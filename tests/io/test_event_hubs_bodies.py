@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.contracts import contract
@@ -79,6 +79,7 @@ def bodies(draw):
     ]
 
 
+@settings(deadline=None)
 @given(st.lists(bodies(), max_size=8))
 def test_every_record_comes_out_once_where_it_stood(given_):
     batch = events(*(body for body, _ in given_))
@@ -92,6 +93,7 @@ def test_every_record_comes_out_once_where_it_stood(given_):
         assert part["_enqueued_at"].to_pylist() == [times[at] for at in part["_position"].to_pylist()]
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=200), max_size=6))
 def test_no_event_is_lost_whatever_its_bytes(given_):
     decoded = decode(events(*given_), TABLE)
@@ -99,6 +101,7 @@ def test_no_event_is_lost_whatever_its_bytes(given_):
     assert len(seen) + decoded.empty == len(given_)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 400), st.integers(0, 255), st.booleans())
 def test_a_damaged_arrow_stream_is_a_reject_or_rows_and_never_a_crash(place, byte, cut):
     sound = bytearray(stream(pa.table({"ENGAGEMENT_ID": ["a", "bb", None], "CAMPAIGN_ID": [1, 2, 3]})))

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from azure.eventhub._buffered_producer._partition_resolver import generate_hash_code
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.io.test_event_hubs_bodies import TABLE, events, found
@@ -12,6 +12,7 @@ from transforms.io.event_hubs_bodies import decode
 from transforms.io.event_hubs_encode import CONTENT_TYPES, encode_rows, partition_numbers
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=40)), st.integers(1, 32)
 )
@@ -27,6 +28,7 @@ def test_rows_without_a_key_take_turns():
     assert partition_numbers(pa.array([17, 17, None]), 3, 5, 0)[0] == abs(generate_hash_code("17") % 5)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(sorted(CONTENT_TYPES)),
     st.lists(st.tuples(st.text(max_size=30), st.integers(0, 2)), max_size=40),
