@@ -253,3 +253,12 @@ def test_what_is_no_table_is_one_clear_line(tmp_path, name, data, words):
     written(tmp_path, name, data)
     with pytest.raises(UserError, match=words):
         header(discover(str(tmp_path))[0])
+
+
+def test_two_keys_of_one_name_that_nobody_declared_lose_no_value(tmp_path):
+    lines = b'{"ID":"1","a b":"x","a_b":"y"}\n{"ID":"2","a_b":"z"}\n{"ID":"3","A_B":"u","a b":"v"}\n'
+    rows, rejects = read(written(tmp_path, "f.jsonl", lines))
+    assert not rejects
+    values = [{row[name] for name in row if name.startswith("A_B")} - {None} for row in rows]
+    assert values == [{"x", "y"}, {"z"}, {"u", "v"}]
+    assert rows[1]["A_B"] == "z"

@@ -144,8 +144,9 @@ def plain_record(line: bytes):
             continue
         if clean in columns and clean in KNOWN:
             return "duplicate_column"
-        columns.setdefault(clean, firsts[key])
-    return columns
+        spelt = sum(name == clean or name.startswith(f"{clean}\0") for name in columns)
+        columns[f"{clean}\0{spelt + 1}" if spelt else clean] = firsts[key]
+    return {name.replace("\0", "_"): value for name, value in columns.items()}
 
 
 def first_of(text, pairs, key):

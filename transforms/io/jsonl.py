@@ -143,7 +143,26 @@ class JsonKeys:
         for keys in (sources[self._target[key]] for key in self._expected):
             if len(keys) > 1:
                 double |= rows.select(pl.sum_horizontal(pl.col(keys).is_not_null()) > 1).to_series().to_numpy()
-        return rows.select(pl.coalesce(keys).alias(target) for target, keys in sources.items()), double
+        columns = rows.select(pl.coalesce(keys).alias(target) for target, keys in sources.items())
+        wanted = {self._target[key] for key in self._expected}
+        several = {target: keys for target, keys in sources.items() if len(keys) > 1 and target not in wanted}
+        return columns.hstack(_second_values(rows, several, columns.columns)), double
+
+
+def _second_values(rows: pl.DataFrame, sources: dict[str, list[str]], taken: list[str]) -> list[pl.Series]:
+    """What a record has in further keys of one name ("a b" beside "a_b"), in columns numbered record by record."""
+    found = []
+    for target, keys in sources.items():
+        held = [pl.col(key).is_not_null().cast(pl.Int32) for key in keys]
+        for number in range(2, len(keys) + 1):
+            nth = [
+                pl.when((pl.sum_horizontal(held[: i + 1]) == number) & (held[i] == 1)).then(pl.col(key))
+                for i, key in enumerate(keys)
+            ]
+            column = rows.select(pl.coalesce(nth).alias(f"{target}_{number}")).to_series()
+            if column.null_count() < rows.height and column.name not in taken:
+                found.append(column)
+    return found
 
 
 def parse_block(block: Block, keys: JsonKeys) -> Parsed:
