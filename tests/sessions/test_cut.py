@@ -27,7 +27,7 @@ def spans(events: list[dict], rules: SessionRules) -> list[tuple[float, float]]:
     return [tuple((row[at] - NOON) / timedelta(minutes=1) for at in ("started_at", "ended_at")) for row in rows]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(plain.events(), plain.rules)
 def test_sessions_are_those_of_the_definition(events, rules):
     rows = sessions_of(plain.table(events), rules)

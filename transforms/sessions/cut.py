@@ -20,7 +20,8 @@ class Cut:
     """Events in order and the row each session starts at.
 
     Attributes:
-      events: the columns of EVENTS, ordered by visitor, event_time, event_id and then by all else; each event once.
+      events: the columns of EVENTS, and others that came along, ordered by visitor, event_time, event_id and then by
+        all else; each event once.
       starts: int64, ascending; session k holds the rows starts[k] to starts[k + 1] - 1.
       bounds: int64 microseconds a session; no event at or behind it can still belong to the session. A session whose
         visitor has a later one is bounded by that one's first event, too.
@@ -81,7 +82,8 @@ def _ordered(frame: pl.DataFrame) -> pl.DataFrame:
 def _complete(rows: pl.DataFrame) -> pl.DataFrame:
     """With all columns of EVENTS; made after ordering, since columns of nulls are costly to carry."""
     absent = [pl.lit(None, kind).alias(name) for name, kind in _TYPES.items() if name not in rows.columns]
-    return rows.with_columns(absent).select(list(_TYPES))
+    more = [name for name in rows.columns if name not in _TYPES]
+    return rows.with_columns(absent).select([*_TYPES, *more])
 
 
 def _once(rows: pl.DataFrame) -> pl.DataFrame:
