@@ -14,6 +14,8 @@ WIRING = {
     "transforms/shuffle.py",
     "transforms/bronze/ingest.py",
     "transforms/bronze/stream.py",
+    "transforms/sessions/sessionize.py",
+    "transforms/sessions/stream.py",
     "transforms/silver/refine.py",
     "transforms/gold/assemble.py",
     "transforms/io/delta.py",

@@ -160,3 +160,12 @@ rules = st.builds(
     midnight_zone=maybe("UTC", "Europe/Berlin", "Asia/Kathmandu"),
     campaign_cuts=st.booleans(),
 )
+
+
+KEPT: dict[str, list] = {}
+
+
+def keep(name: str, element: object) -> None:
+    """Keeps an element of a pipeline in this process. `assert_that` would not do behind a timer at the stream's end:
+    the runner of `TestStream` closes its window before the timer's elements arrive."""
+    KEPT.setdefault(name, []).append(element)
