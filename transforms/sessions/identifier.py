@@ -1,4 +1,4 @@
-"""Session ids that say nothing and are the same in every run, and what became of ids when late rows came."""
+"""Session ids that say nothing and are the same in every run."""
 
 from __future__ import annotations
 
