@@ -26,6 +26,7 @@ Json = Annotated[bool, typer.Option("--json", help="one JSON object instead of l
 Runner = Annotated[str, typer.Option("--runner", help="a Beam runner; by default in this process")]
 RunTime = Annotated[str | None, typer.Option("--run-time", help="the run's time (ISO, UTC); by default now")]
 Country = Annotated[str, typer.Option("--country", help="alpha-2 country of phone numbers without one")]
+_FAULTS = "goes wrong on purpose: drop_every=1000 (events), lose_ack_every, busy_every, bytes_per_second, delay_seconds"
 _BEAM = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
@@ -224,7 +225,8 @@ def events(
     retention_hours: Annotated[float | None, typer.Option(help="older events go; by default none")] = None,
     durable: Annotated[bool, typer.Option("--durable", help="acknowledge when the disk has it")] = False,
     fault: Annotated[
-        list[str] | None, typer.Option("--fault", help="what goes wrong on purpose, as drop_every=1000; see the README")
+        list[str] | None,
+        typer.Option("--fault", help=_FAULTS),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -49,8 +49,8 @@ class Connection(asyncio.Protocol):
         self.writable = True
         self.last_in = self.last_out = time.monotonic()
         self.grants: list[Grant] = []
-        self._buffer = bytearray()
-        self._need = 8
+        self._chunks: list[bytes] = []  # what came of frames that are not whole yet
+        self._held_bytes, self._need = 0, 8
         self._opened = False
         self._sessions: dict[int, Session] = {}
         self._handlers: dict[int, Callable[[int, list[Any], bytes, int], None]] = {
@@ -118,8 +118,9 @@ class Connection(asyncio.Protocol):
     # -- frames
     def data_received(self, data: bytes) -> None:
         self.last_in = time.monotonic()
-        self._buffer += data
-        if len(self._buffer) < self._need:
+        self._chunks.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes < self._need:
             return
         try:
             self._frames()
@@ -132,7 +133,7 @@ class Connection(asyncio.Protocol):
             self.close(AmqpError("amqp:internal-error", "The stand-in failed; its log says why."))
 
     def _frames(self) -> None:
-        data, at = bytes(self._buffer), 0
+        data, at = b"".join(self._chunks), 0
         self._need = 8
         while len(data) - at >= 8 and not self._transport.is_closing():
             if data[at : at + 4] == b"AMQP" and not self._opened:
@@ -150,7 +151,7 @@ class Connection(asyncio.Protocol):
             if size > offset * 4:
                 self._frame(channel, data[at + offset * 4 : at + size])
             at += size
-        del self._buffer[:at]
+        self._chunks, self._held_bytes = [data[at:]], len(data) - at
 
     def _header(self, header: bytes) -> None:
         if header == SASL_HEADER:

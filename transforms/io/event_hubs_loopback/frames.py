@@ -61,11 +61,11 @@ def frame(channel: int, code: int, fields: list[Any], payload: bytes = b"", sasl
     return struct.pack(">IBBH", len(body) + 8, 2, int(sasl), channel) + body
 
 
-def parse(data: bytes) -> tuple[int, list[Any], int]:
-    """(performative, its fields padded with nulls, where its payload begins) of a frame's body."""
-    if data[:1] != b"\x00":
+def parse(data: bytes, at: int = 0) -> tuple[int, list[Any], int]:
+    """(performative, its fields padded with nulls, where its payload begins) of the frame's body at `at`."""
+    if data[at] != 0:
         raise DecodeError("a frame's body is a described list")
-    code, at = decode(data, 1)
+    code, at = decode(data, at + 1)
     fields, end = decode(data, at)
     if not isinstance(code, int) or not isinstance(fields, list):
         raise DecodeError("a frame's body is a described list")

@@ -42,9 +42,9 @@ class Event:
         return b"".join((head, place, self.annotations, self.body))
 
 
-def sections(message: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """(code, begin of the section, begin of its value, end) of each section; raises `DecodeError`."""
-    at, size = 0, len(message)
+def sections(message: bytes, at: int = 0) -> Iterator[tuple[int, int, int, int]]:
+    """(code, begin of the section, begin of its value, end) of each section from `at` on; raises `DecodeError`."""
+    size = len(message)
     while at < size:
         if message[at] or size - at < 4:
             raise DecodeError("a message is a row of described sections")
@@ -80,7 +80,7 @@ def read_event(message: bytes, partition_key: str | None = None) -> Event:
         elif code > ANNOTATIONS:
             body = begin
             break
-    for _ in sections(message[body:]):  # a broken tail is the sender's error, not the readers'
+    for _ in sections(message, body):  # a broken tail is the sender's error, not the readers'
         pass
     if partition_key:
         kept, count = kept + encode(PARTITION_KEY) + encode(partition_key), count + 1
