@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.event_hubs import LoopbackProcess, loopback
+from transforms.io.event_hubs_loopback.process import LoopbackProcess
 
 AZURITE = "azurite@3.37.0"
 ACCOUNT = "devstoreaccount1"
@@ -109,6 +109,8 @@ def _wait(port: int, server: subprocess.Popen, log: Path) -> None:
 @pytest.fixture
 def start_loopback(tmp_path) -> Iterator[Callable[..., LoopbackProcess]]:
     """`start_loopback({"events": 2})` starts an Event Hubs stand-in in its own process; the test's end stops it."""
+    from tests.event_hubs import loopback  # the client's import is for those who need it
+
     started: list[LoopbackProcess] = []
 
     def start(hubs: dict[str, int] | None = None, folder: Path | None = None, **settings: object) -> LoopbackProcess:
