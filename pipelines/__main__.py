@@ -81,6 +81,7 @@ def silver(
     context: typer.Context,
     lake: LakeOption = "lake",
     country: Country = "GB",
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="make silver from all of bronze again")] = False,
     run_time: RunTime = None,
     runner: Runner = "",
     json: Json = False,
@@ -88,7 +89,7 @@ def silver(
     """Standardises, checks and deduplicates what bronze gained."""
     from pipelines.commands import run_silver
 
-    run_silver(lake, country, _run("silver", run_time), _engine(runner, context), json)
+    run_silver(lake, country, rebuild, _run("silver", run_time), _engine(runner, context), json)
 
 
 @app.command(context_settings=_BEAM)

@@ -89,12 +89,12 @@ def _say_bronze(result: bronze.BronzeResult, seconds: float, out: Output) -> Non
             out.say(f"schema of {table.lower()}: {', '.join(told)}")
 
 
-def run_silver(lake: str, country: str, run: Run, engine: Engine, as_json: bool) -> None:
+def run_silver(lake: str, country: str, rebuild: bool, run: Run, engine: Engine, as_json: bool) -> None:
     out = Output(as_json)
     check_country(country)
     start = perf_counter()
     with out.working("refining bronze to silver"):
-        result = silver.refine(Lake(lake), run, engine, country)
+        result = silver.refine(Lake(lake), run, engine, country, rebuild)
     _say_silver(result, perf_counter() - start, out)
     out.close()
 
@@ -107,13 +107,17 @@ def _say_silver(result: silver.SilverResult, seconds: float, out: Output) -> Non
         out.say("silver: nothing new; silver is up to date with bronze")
         return
     read = sum(table.counts.read for table in result.tables)
+    for note in result.notes:
+        out.say(note)
     out.say(f"silver: {counted(read, 'row')} in {seconds:.1f} s")
     out.table("silver", _rows(result.tables))
+    for table in result.tables:
+        if table.counts.restated:
+            rows = counted(table.counts.restated, "stored row")
+            out.say(f"{table.table.lower()}: {rows} got other flags by what came since")
     conflicts = {t.table.lower(): t.counts.conflicts for t in result.tables if t.counts.conflicts}
-    for table, count in conflicts.items():
-        out.say(
-            f"{table}: {counted(count, 'row')} had another row's key but other content; the latest version was kept"
-        )
+    for name, count in conflicts.items():
+        out.say(f"{name}: {counted(count, 'row')} had another row's key but other content; the latest version was kept")
 
 
 def run_gold(lake: str, as_of: datetime | None, run: Run, engine: Engine, as_json: bool) -> None:

@@ -47,6 +47,10 @@ class Lake:
         return join(self.uri, "ops", "profiles")
 
     @property
+    def outliers(self) -> str:
+        return join(self.uri, "ops", "outliers")
+
+    @property
     def drift(self) -> str:
         return join(self.uri, "ops", "drift")
 

@@ -18,7 +18,9 @@ def tables(lake: Lake) -> Iterator[tuple[str, str]]:
     known = [(f"bronze/{c.path}", lake.bronze(c)) for c in CONTRACTS.values()]
     known += [(f"silver/{c.path}", lake.silver(c)) for c in CONTRACTS.values()]
     known += [(f"gold/{CUSTOMER_360}", lake.gold(CUSTOMER_360))]
-    known += [(f"ops/{name}", getattr(lake, name)) for name in ("rejects", "runs", "schemas", "profiles", "drift")]
+    known += [
+        (f"ops/{name}", getattr(lake, name)) for name in ("rejects", "runs", "schemas", "profiles", "drift", "outliers")
+    ]
     for name, uri in known:
         if open_table(uri) is not None:
             yield name, uri

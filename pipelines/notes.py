@@ -33,7 +33,6 @@ class RunNote:
     Attributes:
       inputs: "path@fingerprint" or "layer/table@version".
       missing: contract columns that a file of the run lacked.
-      exact: the commit writes the accepted rows and no others; else it may state stored rows anew on top of them.
     """
 
     run: Run
@@ -41,16 +40,15 @@ class RunNote:
     inputs: tuple[str, ...] = ()
     counts: Counts = field(default_factory=Counts)
     missing: tuple[str, ...] = ()
-    exact: bool = True
 
     def __call__(self, done: CommitResult) -> str:
         """The note as text. Rows that lost against a later stored version are duplicates, not accepted.
 
         Raises:
-          UnbalancedCounts: the rows to be committed are not those counted as accepted.
+          UnbalancedCounts: the rows to be committed are not those counted as accepted or restated.
         """
         check_counts(TableCounts(self.table, self.counts))
-        if done.rows < self.counts.accepted or (self.exact and done.rows > self.counts.accepted):
+        if done.rows != self.counts.accepted + self.counts.restated:
             raise UnbalancedCounts(f"{self.table}: {self.counts}, but {done.rows} rows were written")
         counts = self.counts + Counts(accepted=-done.stale, duplicates=done.stale)
         run = asdict(self.run) | {"started_at": self.run.started_at.isoformat()}
@@ -83,8 +81,7 @@ class TakeNote(beam.PTransform):
     run: Run
     inputs: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
-    exact: bool = True
 
     def expand(self, counts: beam.PCollection) -> beam.PCollection:
-        run, inputs, missing, exact = self.run, self.inputs, self.missing, self.exact
-        return counts | beam.Map(lambda counted: RunNote(run, counted.table, inputs, counted.counts, missing, exact))
+        run, inputs, missing = self.run, self.inputs, self.missing
+        return counts | beam.Map(lambda counted: RunNote(run, counted.table, inputs, counted.counts, missing))

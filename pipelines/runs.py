@@ -38,9 +38,10 @@ RUNS = pa.schema(
         pa.field("rejected", pa.int64()),
         pa.field("duplicates", pa.int64()),
         pa.field("conflicts", pa.int64()),
+        pa.field("restated", pa.int64()),
     ]
 )
-_COUNTED = ("read", "accepted", "rejected", "duplicates", "conflicts")
+_COUNTED = ("read", "accepted", "rejected", "duplicates", "conflicts", "restated")
 _SERIAL = "recorded"  # the Delta transaction of the run table that counts its commits
 _SILENT = 100  # so many commits without a note are looked at again before the run table says it has seen them
 _ATTEMPTS = 20
@@ -83,7 +84,10 @@ def record_commits(lake: Lake) -> None:
         rows = [row for table in unseen for row in _rows(table)]
         marks = ((_SERIAL, serial + 1), *((table.mark, table.until) for table in unseen))
         try:
-            if append_rows(lake.runs, pa.Table.from_pylist(rows, schema=RUNS), marks).status == "committed":
+            if (
+                append_rows(lake.runs, pa.Table.from_pylist(rows, schema=RUNS), marks, evolve=True).status
+                == "committed"
+            ):
                 return
         except PartlyCommitted:
             continue

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import apache_beam as beam
 import pyarrow as pa
@@ -14,94 +13,60 @@ from pipelines.drift import record_drift
 from pipelines.notes import TakeNote, check_counts
 from pipelines.options import Engine, buckets_for
 from pipelines.runs import TableRun, record_commits, table_runs
-from transforms.bronze.evolution import business_schema
-from transforms.contracts import CONTRACTS, Contract
-from transforms.counts import ACCEPTED, COUNTS, REJECTED, Counts, SumCounts
+from pipelines.silver_plan import SilverPlan, plan
+from transforms.batches import as_batch
+from transforms.contracts import CONTRACTS
+from transforms.counts import ACCEPTED, COUNTS, REJECTED, SumCounts
 from transforms.io.dead_letter import MODE, REJECTS
 from transforms.io.delta import (
+    Append,
+    Overwrite,
     ReadDelta,
+    ReadDeltaWhere,
     Upsert,
     WriteDelta,
-    append_rows,
-    arrow_schema,
-    committed,
     evolve_schema,
     open_table,
 )
 from transforms.progress import METER
 from transforms.shuffle import GroupBatches, spill_folder
-from transforms.silver.keys import ORPHAN, KeySet
-from transforms.silver.outliers import bounds, merge_summaries
-from transforms.silver.profile import Profile
-from transforms.silver.refine import ENVELOPE, KEYS, OUTLIERS, PROFILES, ROWS, STORED, CleanRows, RefineSpec, SettleRows
+from transforms.silver.keys import KeySet
+from transforms.silver.outliers import SUMMARY_KEY, SUMMARY_SCHEMA, bounds, merge_summaries, moved_ranges, summary_rows
+from transforms.silver.profile import PROFILE_SCHEMA, Profile
+from transforms.silver.refine import (
+    ENVELOPE,
+    KEYS,
+    KNOWN,
+    OUTLIERS,
+    PROFILES,
+    ROWS,
+    STORED,
+    CleanRows,
+    SettleRows,
+)
 
-_BRONZE = "bronze"  # the Delta transaction in silver whose version is the bronze version it was made from
-
-
-@dataclass(frozen=True)
-class SilverPlan:
-    """What one run will refine: bronze rows after version `since` (None: all of them) up to `until`.
-
-    `parents` are the Delta transactions that say up to which bronze version of each parent table the foreign keys
-    were checked; where they moved on, stored orphans are looked at again (`recheck`).
-    """
-
-    spec: RefineSpec
-    since: int | None
-    until: int
-    rows: int
-    parents: tuple[tuple[str, int], ...] = ()
-    recheck: bool = False
-
-    @property
-    def contract(self) -> Contract:
-        return self.spec.contract
-
-    @property
-    def transactions(self) -> tuple[tuple[str, int], ...]:
-        new = ((_BRONZE, self.until),) if self.since != self.until else ()
-        return (*new, *self.parents)
+Tables = dict[str, beam.PCollection]
 
 
 @dataclass(frozen=True)
 class SilverResult:
-    """What a run did, by table, and how many tables had nothing new."""
+    """What a run did, by table, how many tables had nothing new, and what the user should know about it."""
 
     tables: tuple[TableRun, ...]
     unchanged: int
+    notes: tuple[str, ...] = ()
 
 
-def plan(lake: Lake, run: Run, country: str = "GB") -> tuple[list[SilverPlan], int]:
-    """Finds the tables whose bronze, or whose parents, moved on since silver was made: (plans, unchanged tables)."""
-    plans, unchanged = [], 0
-    bronze = {name: open_table(lake.bronze(contract)) for name, contract in CONTRACTS.items()}
-    versions = {name: table.version() for name, table in bronze.items() if table is not None}
-    for name, until in versions.items():
-        contract, uri = CONTRACTS[name], lake.silver(CONTRACTS[name])
-        parents = {f"parent/{k.table}": versions[k.table] for k in contract.foreign_keys if k.table in versions}
-        exists = open_table(uri) is not None
-        made = committed(uri, [_BRONZE, *parents]) if exists else {}
-        moved = tuple((parent, version) for parent, version in parents.items() if made.get(parent) != version)
-        if made.get(_BRONZE) == until and not moved:
-            unchanged += 1
-            continue
-        spec = RefineSpec(contract, _evolved(contract, bronze[name]), run.started_at, run.run_id, country)
-        plans.append(SilverPlan(spec, made.get(_BRONZE), until, bronze[name].count(), moved, exists and bool(moved)))
-    wanted = {key.table for table in plans for key in table.contract.foreign_keys}
-    marked = [replace(p, spec=replace(p.spec, is_parent=p.contract.name in wanted)) for p in plans]
-    return marked, unchanged
+def refine(lake: Lake, run: Run, engine: Engine = Engine(), country: str = "GB", rebuild: bool = False) -> SilverResult:
+    """Brings silver up to bronze, so that it is what one run over all of bronze would have made.
 
-
-def _evolved(contract: Contract, bronze: Any) -> pa.Schema:
-    """The columns that bronze has beyond the contract, or in a wider type."""
-    business, declared = business_schema(contract, arrow_schema(bronze)), contract.arrow
-    return pa.schema([f for f in business if f.name not in contract or f.type != declared.field(f.name).type])
-
-
-def refine(lake: Lake, run: Run, engine: Engine = Engine(), country: str = "GB") -> SilverResult:
-    """Brings silver up to bronze. Rows whose key silver has already replace the stored ones if they are later."""
+    Rows whose key silver has already replace the stored ones if they are later. Stored rows whose flags depend on what
+    came since (a parent, the spread of all values) are stated anew. `rebuild` makes every table from all of bronze, as
+    happens by itself where bronze can no longer say what came since.
+    """
     record_commits(lake)  # of runs that died before they could
-    plans, unchanged = plan(lake, run, country)
+    record_drift(lake)
+    plans, unchanged = plan(lake, run, country, rebuild)
     if not plans:
         return SilverResult((), unchanged)
     for table in plans:
@@ -111,54 +76,53 @@ def refine(lake: Lake, run: Run, engine: Engine = Engine(), country: str = "GB")
     with spill_folder(engine.in_process) as spill, engine.pipeline() as root:
         build(root, lake, run, plans, spill)
     record_commits(lake)
-    record_drift(lake, run)
-    return SilverResult(table_runs(lake, run), unchanged)
+    record_drift(lake)
+    notes = tuple(f"{p.contract.name.lower()}: read all of bronze again, since {p.note}" for p in plans if p.note)
+    return SilverResult(table_runs(lake, run), unchanged, notes)
 
 
 def build(root: beam.Pipeline, lake: Lake, run: Run, plans: Sequence[SilverPlan], spill: str | None) -> None:
     """Wires one branch a table; children wait for their parents' keys only."""
     cleaned = {p.contract.name: _clean(root, lake, p) for p in plans}
-    parents = _parent_keys(root, lake, cleaned)
-    orphans = {p.contract.name: _orphans(root, lake, p) for p in plans if p.recheck}
-    settled = {p.contract.name: _settle(p, cleaned[p.contract.name], orphans, parents, spill) for p in plans}
-    counts = {name: _count(name, cleaned[name], settled[name], orphans.get(name)) for name in settled}
-    rejected = (
-        [rows[REJECTED] for rows in cleaned.values()]
-        | "AllRejects" >> beam.Flatten()
-        | "WriteRejects" >> WriteDelta(lake.rejects, REJECTS, MODE, evolve=True, after=tuple(counts.values()))
-    )
+    parents = _parent_keys(root, lake, plans, cleaned)
+    summaries = {p.contract.name: _summary(p, cleaned[p.contract.name]) for p in plans}
+    inputs = {p.contract.name: _inputs(root, lake, p, cleaned, summaries) for p in plans}
+    settled = {p.contract.name: _settle(root, p, inputs, summaries, parents, spill) for p in plans}
+    counts = {name: _count(name, cleaned[name], settled[name]) for name in settled}
+    after = _write_findings(lake, run, plans, cleaned, settled, summaries, tuple(counts.values()))
     for p in plans:
         name = p.contract.name
         note = counts[name] | f"Note {name}" >> TakeNote(run, (f"bronze/{p.contract.path}@{p.until}",))
-        settled[name][ACCEPTED] | f"WriteSilver {name}" >> _write(lake, p, rejected, note)
-    profiles = [settled[name][PROFILES] | f"Profile {name}" >> _Profile(name, lake, run) for name in settled]
-    (
-        profiles
-        | "AllProfiles" >> beam.Flatten()
-        | beam.combiners.ToList()
-        | "RecordProfiles" >> beam.Map(_record_profiles, lake=lake, run=run)
-    )
+        settled[name][ACCEPTED] | f"WriteSilver {name}" >> _write(lake, p, after, note)
 
 
 def _clean(root: beam.Pipeline, lake: Lake, table: SilverPlan) -> beam.pvalue.DoOutputsTuple:
     name = table.contract.name
+    return (
+        root
+        | f"ReadBronze {name}" >> _read_bronze(lake, table, since=table.since)
+        | f"Clean {name}" >> CleanRows(table.spec)
+    )
+
+
+def _read_bronze(lake: Lake, table: SilverPlan, **which: object) -> ReadDelta:
     extra = [field.name for field in table.spec.extra if field.name not in table.contract]
     columns = (*table.contract.names, *extra, *ENVELOPE)
-    read = ReadDelta(lake.bronze(table.contract), columns, version=table.until, since=table.since)
-    return root | f"ReadBronze {name}" >> read | f"Clean {name}" >> CleanRows(table.spec)
+    return ReadDelta(lake.bronze(table.contract), columns, version=table.until, **which)
 
 
 def _parent_keys(
-    root: beam.Pipeline, lake: Lake, cleaned: dict[str, beam.pvalue.DoOutputsTuple]
-) -> dict[str, beam.PCollection]:
+    root: beam.Pipeline, lake: Lake, plans: Sequence[SilverPlan], cleaned: dict[str, beam.pvalue.DoOutputsTuple]
+) -> Tables:
     """table -> PCollection of one (table, KeySet): the keys silver has and those that this run adds."""
     wanted = {key.table for name in cleaned for key in CONTRACTS[name].foreign_keys}
+    replaced = {p.contract.name for p in plans if p.since is None}
     keys = {}
     for name in sorted(wanted):
         contract, parts = CONTRACTS[name], []
         if name in cleaned:
             parts.append(cleaned[name][KEYS])
-        if open_table(lake.silver(contract)) is not None:
+        if name not in replaced and open_table(lake.silver(contract)) is not None:
             stored = root | f"StoredKeys {name}" >> ReadDelta(lake.silver(contract), columns=contract.key)
             parts.append(stored | f"Hash {name}" >> beam.Map(KeySet.of, contract.key))
         if parts:
@@ -167,70 +131,128 @@ def _parent_keys(
     return keys
 
 
-def _orphans(root: beam.Pipeline, lake: Lake, table: SilverPlan) -> beam.PCollection:
-    """Rows of silver without a parent, which may have got one by now."""
-    name = table.contract.name
-    return root | f"Orphans {name}" >> ReadDelta(lake.silver(table.contract), where=((ORPHAN, "=", True),))
+def _summary(table: SilverPlan, cleaned: beam.pvalue.DoOutputsTuple) -> beam.PCollection:
+    """One summary of the outlier columns of all bronze rows: those taken up earlier and those of this run."""
+    name, before = table.contract.name, table.outliers
+    return (
+        cleaned[OUTLIERS]
+        | f"Spread {name}" >> beam.CombineGlobally(merge_summaries)
+        | f"SpreadOfAll {name}" >> beam.Map(lambda new: merge_summaries([before, new]))
+    )
+
+
+def _inputs(
+    root: beam.Pipeline,
+    lake: Lake,
+    table: SilverPlan,
+    cleaned: dict[str, beam.pvalue.DoOutputsTuple],
+    summaries: Tables,
+) -> Tables:
+    """What is grouped by key: new rows, earlier ones they must be compared with, stored ones to be judged anew."""
+    name, inputs = table.contract.name, {ROWS: cleaned[table.contract.name][ACCEPTED]}
+    if table.known is not None:
+        known = root | f"ReadKnown {name}" >> _read_bronze(lake, table, where=table.known)
+        inputs[KNOWN] = (known | f"CleanKnown {name}" >> CleanRows(table.spec))[ACCEPTED]
+    wanted = _stored_conditions(root, table, summaries[name]) if table.since is not None else []
+    if wanted:
+        conditions = wanted | f"Conditions {name}" >> beam.Flatten()
+        inputs[STORED] = conditions | f"ReadStored {name}" >> ReadDeltaWhere(lake.silver(table.contract))
+    return inputs
+
+
+def _stored_conditions(root: beam.Pipeline, table: SilverPlan, summary: beam.PCollection) -> list[beam.PCollection]:
+    """Conditions on stored rows: perhaps orphans no more, or between the outlier fences of before and of now."""
+    name, before, schema = table.contract.name, bounds([table.outliers]), table.spec.schema
+    found = []
+    if table.again:
+        found.append(root | f"Again {name}" >> beam.Create(table.again, reshuffle=False))
+    if table.contract.outliers and table.since != table.until:
+        between: Callable = lambda summary: moved_ranges(before, bounds([summary]), schema)  # noqa: E731
+        found.append(summary | f"BetweenFences {name}" >> beam.FlatMap(between))
+    return found
 
 
 def _settle(
+    root: beam.Pipeline,
     table: SilverPlan,
-    cleaned: beam.pvalue.DoOutputsTuple,
-    orphans: dict[str, beam.PCollection],
-    parents: dict[str, beam.PCollection],
+    inputs: dict[str, Tables],
+    summaries: Tables,
+    parents: Tables,
     spill: str | None,
 ) -> beam.pvalue.DoOutputsTuple:
     contract, name = table.contract, table.contract.name
-    fences = (
-        cleaned[OUTLIERS]
-        | f"Bounds {name}" >> beam.CombineGlobally(merge_summaries)
-        | f"Fences {name}" >> beam.Map(lambda summary: bounds([summary]))
-    )
+    fences = summaries[name] | f"Fences {name}" >> beam.Map(lambda summary: bounds([summary]))
     known = [parents[key.table] for key in contract.foreign_keys if key.table in parents]
-    nobody = cleaned[COUNTS].pipeline | f"NoParents {name}" >> beam.Create([], reshuffle=False)
+    nobody = root | f"NoParents {name}" >> beam.Create([], reshuffle=False)
     keysets = [nobody, *dict.fromkeys(known)] | f"Parents {name}" >> beam.Flatten()
-    inputs = {ROWS: cleaned[ACCEPTED]} | ({STORED: orphans[name]} if name in orphans else {})
-    group = GroupBatches(dict.fromkeys(inputs, contract.key), buckets_for(table.rows), spill)
+    group = GroupBatches(dict.fromkeys(inputs[name], contract.key), buckets_for(table.rows), spill)
     return (
-        inputs
+        inputs[name]
         | f"ByKey {name}" >> group
         | f"Settle {name}" >> SettleRows(table.spec, beam.pvalue.AsSingleton(fences), beam.pvalue.AsDict(keysets))
     )
 
 
-def _count(
-    name: str,
-    cleaned: beam.pvalue.DoOutputsTuple,
-    settled: beam.pvalue.DoOutputsTuple,
-    orphans: beam.PCollection | None,
-) -> beam.PCollection:
-    """Counts of one table; a stored orphan that is looked at again is a row read."""
-    counted = [cleaned[COUNTS], settled[COUNTS]]
-    if orphans is not None:
-        counted.append(orphans | f"CountOrphans {name}" >> beam.Map(lambda batch: Counts(read=batch.num_rows)))
-    parts = counted | f"Counts {name}" >> beam.Flatten()
+def _count(name: str, cleaned: beam.pvalue.DoOutputsTuple, settled: beam.pvalue.DoOutputsTuple) -> beam.PCollection:
+    """What became of the bronze rows of one table; stored rows that are stated anew are not counted."""
+    parts = [cleaned[COUNTS], settled[COUNTS]] | f"Counts {name}" >> beam.Flatten()
     return parts | f"Count {name}" >> SumCounts(name) | f"Check {name}" >> beam.Map(check_counts)
 
 
-def _write(lake: Lake, table: SilverPlan, rejected: beam.PCollection, note: beam.PCollection) -> WriteDelta:
+def _write_findings(
+    lake: Lake,
+    run: Run,
+    plans: Sequence[SilverPlan],
+    cleaned: dict[str, beam.pvalue.DoOutputsTuple],
+    settled: dict[str, beam.pvalue.DoOutputsTuple],
+    summaries: Tables,
+    counts: tuple[beam.PCollection, ...],
+) -> tuple[beam.PCollection, ...]:
+    """Writes rejects, profiles and outlier summaries: before silver, so that a run that commits has left them all.
+
+    Those of a run that dies in between do no harm: the next one writes the same rejects and summaries again, and
+    profiles count only if their run committed.
+    """
+    rejects = [rows[REJECTED] for rows in cleaned.values()] | "AllRejects" >> beam.Flatten()
+    profiles = [settled[name][PROFILES] | f"Profile {name}" >> _Profile(name, run) for name in settled]
+    spreads = [
+        summaries[p.contract.name] | f"SpreadRows {p.contract.name}" >> beam.FlatMap(_batches_of, p.contract, p.until)
+        for p in plans
+    ]
+    write_profiles = WriteDelta(
+        lake.profiles, PROFILE_SCHEMA, Append(), transactions=((f"run/{run.run_id}", 1),), after=counts
+    )
+    write_spreads = WriteDelta(lake.outliers, SUMMARY_SCHEMA, Upsert(SUMMARY_KEY), after=counts)
+    return (
+        rejects | "WriteRejects" >> WriteDelta(lake.rejects, REJECTS, MODE, evolve=True, after=counts),
+        profiles | "AllProfiles" >> beam.Flatten() | "WriteProfiles" >> write_profiles,
+        spreads | "AllSpreads" >> beam.Flatten() | "WriteSpreads" >> write_spreads,
+    )
+
+
+def _batches_of(summary: object, contract: object, version: int) -> Iterable[pa.RecordBatch]:
+    rows = summary_rows(summary, contract, version)
+    return [as_batch(rows)] if rows.num_rows else []
+
+
+def _write(lake: Lake, table: SilverPlan, after: tuple[beam.PCollection, ...], note: beam.PCollection) -> WriteDelta:
     contract = table.contract
     return WriteDelta(
         lake.silver(contract),
         table.spec.schema,
-        Upsert(contract.key, contract.order_by),
+        Overwrite(whole_table=True) if table.since is None else Upsert(contract.key, contract.order_by),
         partition_by=contract.partition_by,
         transactions=table.transactions,
-        after=(rejected,),
+        after=after,
         note=beam.pvalue.AsSingleton(note),
     )
 
 
 @dataclass(eq=False)
 class _Profile(beam.PTransform):
-    """Merges one table's partial profiles into one Arrow table of a row a column."""
+    """Merges one table's partial profiles into one batch of a row a column; nothing where no row is new."""
 
     table: str
-    lake: Lake
     run: Run
 
     def expand(self, partials: beam.PCollection) -> beam.PCollection:
@@ -238,10 +260,5 @@ class _Profile(beam.PTransform):
         return (
             partials
             | beam.CombineGlobally(Profile.merge).without_defaults()
-            | beam.Map(lambda merged: merged.to_table(run_id, table, at))
+            | beam.Map(lambda merged: as_batch(merged.to_table(run_id, table, at)))
         )
-
-
-def _record_profiles(tables: list[pa.Table], lake: Lake, run: Run) -> None:
-    if tables:
-        append_rows(lake.profiles, pa.concat_tables(tables), ((f"run/{run.run_id}", 1),))

@@ -13,13 +13,18 @@ ACCEPTED, REJECTED, COUNTS = "accepted", "rejected", "counts"
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of the rows of one table in one step. `conflicts` are duplicates with another content."""
+    """What became of the rows of one table in one step.
+
+    `conflicts` are duplicates with another content; `restated` are rows written that were not read but stored: their
+    flags changed.
+    """
 
     read: int = 0
     accepted: int = 0
     rejected: int = 0
     duplicates: int = 0
     conflicts: int = 0
+    restated: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))

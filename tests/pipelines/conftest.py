@@ -80,8 +80,8 @@ class Shop:
         inputs = [TableInput(contract(name), str(place)) for name, place in folders.items()]
         return bronze.ingest(self.lake, self.run("bronze"), inputs)
 
-    def silver(self):
-        return silver.refine(self.lake, self.run("silver"))
+    def silver(self, **options):
+        return silver.refine(self.lake, self.run("silver"), **options)
 
     def replay(self):
         return replay(self.lake, self.run("replay"))

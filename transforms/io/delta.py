@@ -15,6 +15,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.batches import register_batch_coder
 from transforms.io import storage
+from transforms.io.delta_added import Added, rows_added
 from transforms.io.delta_commit import CommitResult, NoteOf, TableWrite, Transactions, commit
 from transforms.io.delta_files import DataFile
 from transforms.io.delta_maintain import MaintainResult, maintain
@@ -25,6 +26,8 @@ from transforms.io.delta_read import (
     NotAppendOnly,
     Scan,
     ScanFile,
+    Where,
+    has_rows,
     head,
     plan_scan,
     read_batches,
@@ -45,6 +48,7 @@ from transforms.io.delta_table import (
 
 APPEND = Append()
 __all__ = [
+    "Added",
     "Append",
     "CommitResult",
     "MaintainResult",
@@ -52,6 +56,7 @@ __all__ = [
     "Note",
     "Overwrite",
     "ReadDelta",
+    "ReadDeltaWhere",
     "TableWrite",
     "Upsert",
     "WriteDelta",
@@ -69,6 +74,7 @@ __all__ = [
     "read_batches",
     "read_notes",
     "read_table",
+    "rows_added",
     "table_version",
     "upsert_rows",
     "write_rows",
@@ -114,13 +120,34 @@ class ReadDelta(beam.PTransform):
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[pa.RecordBatch]:
         register_batch_coder()
         missing = self.schema if self.missing_ok else None
-        plan = _PlanFn(self.uri, self.columns, self.where, self.version, self.since, missing)
+        plan = _PlanFn(self.uri, self.columns, self.version, self.since, missing)
         return (
             root
-            | "Table" >> beam.Create([None])
+            | "Table" >> beam.Create([self.where])
             | "PlanFiles" >> beam.ParDo(plan)
             | "SpreadFiles" >> beam.Reshuffle()
             | "ReadFiles" >> beam.ParDo(_ReadFileFn(self.batch_rows)).with_output_types(pa.RecordBatch)
+        )
+
+
+@dataclass(eq=False)
+class ReadDeltaWhere(beam.PTransform):
+    """PCollection[conditions] -> the rows of a table that satisfy an element's conditions, as `ReadDelta` gives them.
+
+    For conditions that are known only when the pipeline runs. A row that satisfies two elements is given twice. Of a
+    file only the columns of the conditions are read until a row is found.
+    """
+
+    uri: str
+    columns: tuple[str, ...] | None = None
+
+    def expand(self, conditions: beam.PCollection) -> beam.PCollection[pa.RecordBatch]:
+        register_batch_coder()
+        return (
+            conditions
+            | "PlanFiles" >> beam.ParDo(_PlanFn(self.uri, self.columns))
+            | "SpreadFiles" >> beam.Reshuffle()
+            | "ReadFiles" >> beam.ParDo(_ReadFileFn(BATCH_ROWS, True)).with_output_types(pa.RecordBatch)
         )
 
 
@@ -188,19 +215,19 @@ class WriteDelta(beam.PTransform):
 
 
 class _PlanFn(beam.DoFn):
-    def __init__(self, *arguments: Any) -> None:
-        self._arguments = arguments
+    def __init__(self, uri: str, columns: tuple[str, ...] | None, *arguments: Any) -> None:
+        self._uri, self._columns, self._arguments = uri, columns, arguments
 
-    def process(self, _: None) -> Iterator[tuple[Scan, ScanFile]]:
-        scan = plan_scan(*self._arguments)
+    def process(self, where: Where) -> Iterator[tuple[Scan, ScanFile]]:
+        scan = plan_scan(self._uri, self._columns, where, *self._arguments)
         bare = Scan(scan.uri, scan.schema, scan.table_schema, scan.partition_by, scan.where)
         for file in scan.files:
             yield bare, file
 
 
 class _ReadFileFn(beam.DoFn):
-    def __init__(self, batch_rows: int) -> None:
-        self._batch_rows = batch_rows
+    def __init__(self, batch_rows: int, few: bool = False) -> None:
+        self._batch_rows, self._few = batch_rows, few
 
     def setup(self) -> None:
         self._files: dict[str, Any] = {}
@@ -209,6 +236,8 @@ class _ReadFileFn(beam.DoFn):
         scan, file = element
         if scan.uri not in self._files:
             self._files[scan.uri] = storage.filesystem(scan.uri)
+        if self._few and not has_rows(scan, file, self._files[scan.uri]):
+            return
         rows = Metrics.counter("delta", "rows_read")
         for batch in read_file(scan, file, self._batch_rows, self._files[scan.uri]):
             rows.inc(batch.num_rows)

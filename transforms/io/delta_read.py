@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
@@ -79,7 +79,7 @@ def plan_scan(
     check_where(where, schema, uri)
     files = current_files(table)
     if since is not None:
-        files = _added_since(table, uri, since)
+        files = added_since(table, uri, since)
     mask = file_mask(files, where, schema, partition_by)
     kept = files.filter(pa.array(mask))
     return Scan(
@@ -144,6 +144,13 @@ def read_file(scan: Scan, file: ScanFile, batch_rows: int = BATCH_ROWS, files: A
             yield _complete(batch, scan.schema, file.partition)
 
 
+def has_rows(scan: Scan, file: ScanFile, files: Any = None) -> bool:
+    """Whether a row of the file satisfies `scan.where`; reads only the columns of its conditions, to the first one."""
+    names = dict.fromkeys(name for name, _, _ in scan.where)
+    narrow = replace(scan, schema=pa.schema([scan.table_schema.field(name) for name in names]))
+    return next(read_file(narrow, file, files=files), None) is not None
+
+
 def _complete(batch: pa.RecordBatch, schema: pa.Schema, partition: pa.RecordBatch) -> pa.RecordBatch:
     columns = []
     for target in schema:
@@ -202,7 +209,7 @@ def _chosen(schema: pa.Schema, columns: Sequence[str] | None, uri: str) -> pa.Sc
     return pa.schema([schema.field(name) for name in columns])
 
 
-def _added_since(table: DeltaTable, uri: str, since: int) -> pa.Table:
+def added_since(table: DeltaTable, uri: str, since: int) -> pa.Table:
     """The files whose rows came after `since`, compactions seen through, as `current_files` spells them."""
     now = current_files(table)
     if since >= table.version():

@@ -24,12 +24,28 @@ class Deduped(NamedTuple):
     conflicts: int
 
 
+class Latest(NamedTuple):
+    """`kept`: the numbers of the rows that stay, ascending. `differs`: for each row, whether it said something else."""
+
+    kept: np.ndarray
+    differs: np.ndarray
+
+
 def latest_by_key(table: pa.Table, contract: Contract) -> Deduped:
+    """The rows that `latest_rows` keeps, and how many it does not."""
+    kept, differs = latest_rows(table, contract)
+    if kept.size == table.num_rows:
+        return Deduped(table, 0, 0)
+    return Deduped(table.take(pa.array(kept)), table.num_rows - kept.size, int(differs.sum()))
+
+
+def latest_rows(table: pa.Table, contract: Contract) -> Latest:
     """Keeps of the rows with one key the latest, by `contract.order_by`, then `_ingested_at`, then content.
 
     Null counts as earliest. Content is compared in full: the business columns in declared order, those that evolution
     added by name, then the rest of the envelope, the greater value first; so the result depends neither on row order
-    nor on chunking. A dropped row is a conflict when a business column differs from the kept row's.
+    nor on chunking. Of rows equal in all this the first stays. A dropped row is a conflict when a business column
+    differs from the kept row's.
 
     Args:
       table: silver rows before deduplication, all rows of each key that it has; the key is never null.
@@ -37,8 +53,9 @@ def latest_by_key(table: pa.Table, contract: Contract) -> Deduped:
     keys = pl.DataFrame(pl.from_arrow(table.select(list(contract.key))))
     shared = keys.is_duplicated().to_numpy()
     again = np.flatnonzero(shared)
+    differs = np.zeros(table.num_rows, bool)
     if not again.size:
-        return Deduped(table, 0, 0)
+        return Latest(np.arange(table.num_rows), differs)
     rows = _comparable(table.take(pa.array(again)), contract)
     latest_first = [*contract.order_by, _INGESTED_AT, *_business(table, contract)]
     latest_first += sorted(set(rows.columns) - set(latest_first) - set(contract.key))
@@ -53,10 +70,9 @@ def latest_by_key(table: pa.Table, contract: Contract) -> Deduped:
     heads = np.flatnonzero(np.diff(first.to_numpy(), prepend=-1))
     starts = np.repeat(heads, np.diff(heads, append=len(first)))
     business = order.select(_business(table, contract))
-    differs = _any_differs(business, business[starts])
-    best = again[order["#"].to_numpy()[heads]]
-    chosen = np.concatenate([np.flatnonzero(~shared), best])
-    return Deduped(table.take(pa.array(np.sort(chosen))), table.num_rows - chosen.size, int(differs.sum()))
+    numbers = again[order["#"].to_numpy()]
+    differs[numbers] = _any_differs(business, business[starts])
+    return Latest(np.sort(np.concatenate([np.flatnonzero(~shared), numbers[heads]])), differs)
 
 
 def _business(table: pa.Table, contract: Contract) -> list[str]:

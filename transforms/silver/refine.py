@@ -11,7 +11,6 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-import pyarrow.compute as pc
 from apache_beam.transforms.window import GlobalWindows
 
 from transforms.batches import as_batch, as_table, register_batch_coder
@@ -21,18 +20,18 @@ from transforms.io.dead_letter import dead_letters
 from transforms.progress import METER
 from transforms.shuffle import tables_of
 from transforms.silver.dedupe import latest_by_key
-from transforms.silver.keys import KeySet, flag_orphans
-from transforms.silver.outliers import flag_outliers, summarise_outliers
+from transforms.silver.keys import KeySet
+from transforms.silver.outliers import summarise_outliers
 from transforms.silver.profile import Profile, profile
 from transforms.silver.schema import as_silver, silver_schema
+from transforms.silver.settle import flag_late, newest, restated
 from transforms.silver.to_silver import to_silver
 
 KEYS, OUTLIERS, PROFILES = "keys", "outliers", "profiles"
-ROWS, STORED = "rows", "stored"
+ROWS, KNOWN, STORED = "rows", "known", "stored"
 _INGESTED = "_ingested_at"
 PLACE = ("_file", "_position", "_run_id")
 ENVELOPE = (_INGESTED, *PLACE, "_quality_score")  # the part of bronze's envelope that silver is made with
-_OLDEST = pa.scalar(0, pa.timestamp("us", tz="UTC"))
 
 
 @dataclass(frozen=True)
@@ -126,19 +125,16 @@ def silver_rejects(rejected: pa.Table, spec: RefineSpec) -> pa.Table:
     )
 
 
-def _as_oldest(stored: pa.Table) -> pa.Table:
-    """Rows of silver as if ingested before all others: of two rows that tie, the new one wins."""
-    return stored.append_column(_INGESTED, pa.repeat(_OLDEST, stored.num_rows))
-
-
 @dataclass(eq=False)
 class SettleRows(beam.PTransform):
-    """PCollection[(bucket, parts)] -> the latest row of each key, flagged, in the silver schema.
+    """PCollection[(bucket, parts)] -> the rows that silver gains or restates, flagged, in the silver schema.
 
-    Parts tagged ROWS are cleaned bronze rows; parts tagged STORED are rows of silver whose
-    parents are looked for again.
+    Parts tagged ROWS are cleaned bronze rows that silver does not have yet. Those tagged KNOWN were taken up earlier
+    and can be later than ROWS all the same; they are compared with, never given out. Those tagged STORED are rows of
+    silver whose flags are judged anew; given out are the ones whose flags change.
 
-    Outputs: `.accepted` batches, `.counts` (accepted, duplicates, conflicts) and `.profiles` (mergeable).
+    Outputs: `.accepted` batches, `.counts` (of ROWS accepted, duplicates, conflicts; restated), `.profiles` (mergeable,
+    of ROWS).
 
     Attributes:
       bounds: a singleton side input, the outlier bounds of the run.
@@ -171,22 +167,25 @@ class _SettleFn(beam.DoFn):
         self._pool.shutdown()
 
     def process(self, bucket: tuple[int, Iterable[Any]], bounds: Any, parents: dict[str, KeySet]) -> Iterator[Any]:
-        spec = self._spec
-        tables = tables_of(bucket[1])
-        if STORED in tables:
-            tables[STORED] = _as_oldest(tables[STORED])
-        rows = pa.concat_tables(tables.values(), promote_options="default")
-        kept, duplicates, conflicts = latest_by_key(rows, spec.contract)
-        fresh = pc.greater(kept[_INGESTED], _OLDEST)
-        flagged = pa.concat_tables(
-            [flag_outliers(kept.filter(fresh), bounds), kept.filter(pc.invert(fresh))], promote_options="default"
-        )
-        flagged = flag_orphans(flagged, spec.contract, parents)
-        settled = as_silver(flagged, spec.contract, spec.extra)
-        tag = beam.pvalue.TaggedOutput
-        yield tag(COUNTS, Counts(accepted=settled.num_rows, duplicates=duplicates, conflicts=conflicts))
-        # Profiling is a third of the work and nothing waits for it: it goes on beside the next bucket.
+        spec, tables = self._spec, tables_of(bucket[1])
+        stored, known = tables.get(STORED), tables.get(KNOWN)
+        if ROWS in tables:
+            fresh, stored, duplicates, conflicts = newest(tables[ROWS], spec.contract, known, stored)
+            settled = as_silver(flag_late(fresh, spec.contract, bounds, parents), spec.contract, spec.extra)
+            counts = Counts(accepted=settled.num_rows, duplicates=duplicates, conflicts=conflicts)
+            yield beam.pvalue.TaggedOutput(COUNTS, counts)
+            if settled.num_rows:
+                self._profile(settled)
+            yield from settled.to_batches(max_chunksize=65_536)
+        elif stored is not None:
+            stored = latest_by_key(stored, spec.contract).kept
+        if stored is not None and stored.num_rows:
+            again = restated(stored, spec.contract, bounds, parents)
+            yield beam.pvalue.TaggedOutput(COUNTS, Counts(restated=again.num_rows))
+            yield from as_silver(again, spec.contract, spec.extra).to_batches(max_chunksize=65_536)
+
+    def _profile(self, settled: pa.Table) -> None:
+        """Profiling is a third of the work and nothing waits for it: it goes on beside the next bucket."""
         if self._profiling:
             self._profiles.append(self._profiling.result())
-        self._profiling = self._pool.submit(profile, settled, spec.contract)
-        yield from settled.to_batches(max_chunksize=65_536)
+        self._profiling = self._pool.submit(profile, settled, self._spec.contract)
