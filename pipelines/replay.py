@@ -9,10 +9,12 @@ import pyarrow as pa
 
 from pipelines.config import Lake, Run
 from pipelines.notes import RunNote
+from pipelines.options import Engine
 from pipelines.registry import registered
 from pipelines.reread import Attempt, read_again, through_silver
-from pipelines.runs import TableRun, record_commits, table_runs
+from pipelines.runs import TableRun, record_commits
 from pipelines.settled import settled
+from pipelines.silver import refine
 from transforms.bronze.envelope import Origin
 from transforms.bronze.evolution import business_schema
 from transforms.bronze.ingest import IngestSpec
@@ -40,14 +42,23 @@ _BATCH_ROWS = 64  # a raw record may have a MiB
 
 
 def replay(
-    lake: Lake, run: Run, table: str | None = None, rule: str | None = None, country: str = "GB"
+    lake: Lake,
+    run: Run,
+    table: str | None = None,
+    rule: str | None = None,
+    country: str = "GB",
+    engine: Engine = Engine(),
 ) -> tuple[TableRun, ...]:
     """Sends open rejects through again, by the step that refused them.
 
-    A row that bronze takes now is appended with its own file and position (the next silver run takes it up) and its
-    reject is closed as "replayed". A row that does not pass stays open, with one attempt more and today's reason. Rows
-    longer than the dead-letter table keeps (1 MiB) stay as they are; so do those of a file that bronze does not hold,
-    since the run that read it died and the next one will refuse or take them by itself.
+    A row that bronze takes now is appended with its own file and position, and the next silver run takes it up. A row
+    that silver refused is in bronze already: if one passes now, silver's table is made from all of bronze again. The
+    rejects of both are closed as "replayed". A row that does not pass stays open, with one attempt more and today's
+    reason. Rejects of bronze that are longer than the dead-letter table keeps (1 MiB) stay as they are; so do those of
+    a file that bronze does not hold, since the run that read it died and the next one refuses or takes them by itself.
+
+    Returns:
+      For each table how many rejects were tried, passed and did not.
 
     Raises:
       UserError: the lake has no table of rejects.
@@ -61,12 +72,27 @@ def replay(
     where += [("rule", "=", rule)] if rule else []
     names = read_table(lake.rejects, ("table",), where, version)["table"]
     METER.expect(rejects=len(names))
-    for name in sorted(names.unique().to_pylist()):
-        one = _Replay(lake, run, contract(name), version, (*where, ("table", "=", name)))
-        one.bronze()
-        one.silver(country)
+    replays = [
+        _Replay(lake, run, contract(name), version, (*where, ("table", "=", name)))
+        for name in sorted(names.unique().to_pylist())
+    ]
+    done = {one: one.bronze() for one in replays}
+    mended = {one: one.silver(country) for one in replays}
+    again = frozenset(one.table.name for one, tried in mended.items() if tried.accepted_ids)
+    if again:
+        refine(lake, run, engine, country, rebuild=again)
+    done = {one: done[one] + one.close(mended[one]) for one in replays}
     record_commits(lake)
-    return table_runs(lake, run)
+    inputs = (f"ops/rejects@{version}",)
+    return tuple(TableRun(one.table.name, inputs, counts=counts) for one, counts in done.items() if counts.read)
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """Rejects of silver: those that would pass now, and how many would not."""
+
+    accepted_ids: list[str]
+    refused: int
 
 
 @dataclass(frozen=True)
@@ -79,23 +105,35 @@ class _Replay:
     version: int
     where: tuple[tuple[str, str, object], ...]
 
-    def bronze(self) -> None:
+    def bronze(self) -> Counts:
         """Appends to bronze what it takes now."""
+        counts = Counts()
         for rejects in self._chunks(("stage", "=", BRONZE), ("raw_bytes", "<=", RAW_LIMIT)):
             rejects, taken = settled(self.lake, self.table, rejects)
             done = taken | self._held(rejects["reject_id"].to_pylist())  # by a replay that died before it closed them
-            waiting = _without(rejects, done)
-            attempt = read_again(waiting, self._spec())
+            attempt = read_again(_without(rejects, done), self._spec())
             self._append(attempt)
             self._close(rejects, done | set(attempt.accepted_ids), attempt.refused)
+            counts += Counts(rejects.num_rows, len(done) + len(attempt.accepted_ids), len(attempt.refused))
+        return counts
 
-    def silver(self, country: str) -> None:
-        """As `bronze`, for rows that silver refused."""
+    def silver(self, country: str) -> _Tried:
+        """Tries what silver refused. The rows are in bronze: silver is to be made from it again."""
+        passed: list[str] = []
+        refused = 0
         for rejects in self._chunks(("stage", "=", SILVER)):
-            done = self._held(rejects["reject_id"].to_pylist())
-            attempt = through_silver(read_again(_without(rejects, done), self._spec()), self._spec(), country)
-            self._append(attempt)
-            self._close(rejects, done | set(attempt.accepted_ids), attempt.refused)
+            attempt = through_silver(read_again(rejects, self._spec()), self._spec(), country)
+            self._close(rejects, set(), attempt.refused)
+            passed += attempt.accepted_ids
+            refused += len(attempt.refused)
+        return _Tried(passed, refused)
+
+    def close(self, tried: _Tried) -> Counts:
+        """Closes what passed, once silver has it; a replay that dies before does no harm and is done again."""
+        passed = set(tried.accepted_ids)
+        for rejects in self._chunks(("stage", "=", SILVER)) if passed else ():
+            self._close(rejects, passed & set(rejects["reject_id"].to_pylist()), {})
+        return Counts(len(passed) + tried.refused, len(passed), tried.refused)
 
     def _chunks(self, *which: tuple[str, str, object]) -> Iterator[pa.Table]:
         """The rejects in parts that fit in memory."""
@@ -147,7 +185,7 @@ class _Replay:
             return note(replace(done, rows=0, stale=0))
 
         write = TableWrite(self.lake.rejects, REJECTS, MODE, evolve=True)
-        write_rows(write, _closed(rejects, passed, refused, self.run), note=said)
+        write_rows(write, _closed(rejects, passed, refused, self.run), note=said if refused else None)
 
     def _note(self, counts: Counts) -> RunNote:
         return RunNote(self.run, self.table.name, (f"ops/rejects@{self.version}",), counts)

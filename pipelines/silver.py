@@ -57,16 +57,18 @@ class SilverResult:
     notes: tuple[str, ...] = ()
 
 
-def refine(lake: Lake, run: Run, engine: Engine = Engine(), country: str = "GB", rebuild: bool = False) -> SilverResult:
+def refine(
+    lake: Lake, run: Run, engine: Engine = Engine(), country: str = "GB", rebuild: bool | frozenset[str] = False
+) -> SilverResult:
     """Brings silver up to bronze, so that it is what one run over all of bronze would have made.
 
     Rows whose key silver has already replace the stored ones if they are later. Stored rows whose flags depend on what
-    came since (a parent, the spread of all values) are stated anew. `rebuild` makes every table from all of bronze, as
-    happens by itself where bronze can no longer say what came since.
+    came since (a parent, the spread of all values) are stated anew. `rebuild` makes every table, or those named,
+    from all of bronze, as happens by itself where bronze can no longer say what came since.
     """
     record_commits(lake)  # of runs that died before they could
     record_drift(lake)
-    plans, unchanged = plan(lake, run, country, rebuild)
+    plans, unchanged = plan(lake, run, country, frozenset(CONTRACTS) if rebuild is True else frozenset(rebuild or ()))
     if not plans:
         return SilverResult((), unchanged)
     for table in plans:

@@ -78,11 +78,13 @@ class _Start:
     note: str = ""
 
 
-def plan(lake: Lake, run: Run, country: str = "GB", rebuild: bool = False) -> tuple[list[SilverPlan], int]:
+def plan(
+    lake: Lake, run: Run, country: str = "GB", rebuild: frozenset[str] = frozenset()
+) -> tuple[list[SilverPlan], int]:
     """Finds the tables whose bronze, or whose parents, moved on since silver was made: (plans, unchanged tables).
 
     Args:
-      rebuild: read all of bronze, whatever silver has.
+      rebuild: tables to make from all of bronze, whatever silver has; those that refer to them look for parents again.
     """
     bronze = {name: open_table(lake.bronze(contract)) for name, contract in CONTRACTS.items()}
     tables = {name: table for name, table in bronze.items() if table is not None}
@@ -94,14 +96,15 @@ def plan(lake: Lake, run: Run, country: str = "GB", rebuild: bool = False) -> tu
 
 
 def _plan_table(
-    lake: Lake, run: Run, contract: Contract, bronze: dict[str, Any], country: str, rebuild: bool
+    lake: Lake, run: Run, contract: Contract, bronze: dict[str, Any], country: str, rebuild: frozenset[str]
 ) -> SilverPlan | None:
     table, until = bronze[contract.name], bronze[contract.name].version()
     parents = {f"parent/{k.table}": bronze[k.table].version() for k in contract.foreign_keys if k.table in bronze}
     silver = open_table(lake.silver(contract))
     made = committed(lake.silver(contract), [_BRONZE, _RUN, *parents]) if silver is not None else {}
     moved = tuple((parent, version) for parent, version in parents.items() if made.get(parent) != version)
-    if made.get(_BRONZE) == until and not moved and not rebuild:
+    anew = tuple((f"parent/{k.table}", until) for k in contract.foreign_keys if k.table in rebuild)
+    if made.get(_BRONZE) == until and not moved and not anew and contract.name not in rebuild:
         return None
     if made.get(_BRONZE, until) > until:
         raise UserError(
@@ -110,8 +113,8 @@ def _plan_table(
             "move the lake's folder silver away and run silver again",
         )
     taken = made.get(_BRONZE)
-    start = _start(lake, contract, table, taken, rebuild)
-    again = _again(contract, moved, made) if start.since is not None else ()
+    start = _start(lake, contract, table, taken, contract.name in rebuild)
+    again = _again(contract, (*moved, *anew), made) if start.since is not None else ()
     unchecked = silver.count() if any(column != ORPHAN for where in again for column, _, _ in where) else 0
     return SilverPlan(
         RefineSpec(contract, _evolved(contract, table), run.started_at, run.run_id, country),

@@ -197,32 +197,6 @@ def test_personal_values_never_reach_a_reason(shop):
     assert not any("secret" in r["reason"] or "Lovelace" in r["reason"] for r in shop.rejects())
 
 
-def test_replay_takes_up_what_passes_now_and_counts_attempts(shop, monkeypatch):
-    import dataclasses
-
-    from pipelines import replay as module
-    from transforms import contracts
-    from transforms.contracts import CONTRACTS
-
-    write_lines(shop.root / "t" / "1.jsonl", [transaction(1, CHANNEL="PIGEON"), b"not json", transaction(2)])
-    shop.bronze(transactions=shop.root / "t")
-    shop.silver()
-    first = replay(shop.lake, shop.run("replay"))
-    assert first[0].counts == Counts(read=2, rejected=2)  # nothing was mended
-    assert {r["attempts"] for r in shop.rejects()} == {2}
-    table = CONTRACTS["CUSTOMER_TRANSACTIONS"]
-    columns = tuple(
-        dataclasses.replace(c, allowed=(*c.allowed, "PIGEON")) if c.name == "CHANNEL" else c for c in table.columns
-    )
-    mended = dataclasses.replace(table, columns=columns)
-    monkeypatch.setattr(contracts, "CONTRACTS", {**CONTRACTS, table.name: mended})
-    monkeypatch.setattr(module, "contract", lambda name: mended)
-    second = replay(shop.lake, shop.run("replay"))
-    assert second[0].counts == Counts(read=2, accepted=1, rejected=1)
-    assert sorted((r["status"], r["attempts"]) for r in shop.rejects()) == [("open", 3), ("replayed", 3)]
-    assert len([r for r in shop.rows("bronze", "transactions") if r["TRANSACTION_ID"] == "T1"]) == 2
-
-
 def test_csv_rejects_replay_with_their_header(shop):
     path = shop.root / "t.csv"
     path.write_text(

@@ -1,5 +1,6 @@
 """Replay: what passes now is taken up once, whoever dies or does the same at the same moment."""
 
+import signal
 import subprocess
 import sys
 from decimal import Decimal
@@ -11,14 +12,14 @@ import pytest
 from pipelines import replay as module
 from pipelines.config import Lake, Run
 from pipelines.replay import replay
-from tests.pipelines.conftest import Shop, transaction, write_lines
+from tests.pipelines.conftest import Shop, customer, transaction, write_lines
 from tests.pipelines.test_crash import CHILD, die
+from transforms.contracts import CONTRACTS
 from transforms.counts import Counts
 from transforms.errors import UserError
 from transforms.io.delta import read_table
 
 HUGE = 123456789012.5  # more digits than the contract has, until a Parquet file widens the column
-TRANSACTIONS = "CUSTOMER_TRANSACTIONS"
 
 
 def widen(shop: Shop) -> None:
@@ -124,6 +125,84 @@ def test_a_closed_reject_stays_closed_when_it_is_refused_again(shop):
     write_rows(TableWrite(shop.lake.rejects, REJECTS, MODE), pa.Table.from_pylist(before, schema=REJECTS))
     after = [row for row in shop.rejects() if row["rule"] == "decimal_overflow"]
     assert {(row["status"], row["attempts"]) for row in after} == {("replayed", 2)}
+
+
+MEND = """
+from transforms.contracts import CONTRACTS
+status = CONTRACTS["CUSTOMERS"]["CUSTOMER_STATUS"]
+object.__setattr__(status, "allowed", (*status.allowed, "ASLEEP"))
+"""
+STATUS = CONTRACTS["CUSTOMERS"]["CUSTOMER_STATUS"]
+ALLOWED = STATUS.allowed
+
+
+@pytest.fixture
+def mend():
+    """The fix for what silver refuses: the contract allows one value more."""
+    yield lambda: exec(MEND, {})
+    object.__setattr__(STATUS, "allowed", ALLOWED)
+
+
+def asleep(shop: Shop) -> Shop:
+    """Three customers whom silver refuses, one of them for two reasons, with transactions that are orphans then."""
+    rows = [customer(i, CUSTOMER_STATUS="ASLEEP") for i in range(2)]
+    rows += [customer(2, CUSTOMER_STATUS="ASLEEP", CUSTOMER_SEGMENT="nobody"), customer(3)]
+    write_lines(shop.root / "c" / "1.jsonl", rows)
+    write_lines(shop.root / "t" / "1.jsonl", [transaction(i) for i in range(8)])
+    shop.bronze(customers=shop.root / "c", transactions=shop.root / "t")
+    shop.silver()
+    return shop
+
+
+def silver_of(shop: Shop) -> tuple:
+    """Silver, but for the score that bronze gave by the rules of its day, and the size of bronze."""
+    tables = [shop.rows("silver", name) for name in ("customers", "transactions")]
+    rows = [[{k: v for k, v in row.items() if k != "_quality_score"} for row in table] for table in tables]
+    return rows, len(shop.rows("bronze", "customers"))
+
+
+@pytest.fixture
+def awake(make_shop):
+    """What a lake has that never refused them; the fix is undone again."""
+    exec(MEND, {})
+    try:
+        return silver_of(asleep(make_shop()))
+    finally:
+        object.__setattr__(STATUS, "allowed", ALLOWED)
+
+
+def test_what_silver_refused_goes_to_silver_and_bronze_keeps_it_once(make_shop, awake, mend):
+    shop = asleep(make_shop())
+    (first,) = shop.replay()
+    assert first.counts == Counts(read=3, rejected=3)  # nothing was mended
+    assert {(r["status"], r["attempts"]) for r in shop.rejects()} == {("open", 2)}
+    mend()
+    (second,) = shop.replay()
+    assert second.counts == Counts(read=3, accepted=2, rejected=1)
+    assert sorted((r["status"], r["attempts"], r["rule"]) for r in shop.rejects()) == [
+        ("open", 3, "allowed_values"),
+        *[("replayed", 3, "allowed_values")] * 2,
+    ]
+    assert silver_of(shop) == awake  # orphans have their parents as well
+    assert told(shop, "replay").balanced
+    versions = shop.rows("silver", "customers")
+    assert [t.counts for t in shop.replay()] == [Counts(read=1, rejected=1)]
+    assert shop.silver().tables == () and shop.rows("silver", "customers") == versions
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["before", "after"])
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 6, 7, 8])
+def test_replay_of_silver_killed_around_each_commit(make_shop, awake, mend, where, number):
+    shop = asleep(make_shop())
+    child = CHILD.replace("layer, where", MEND + "layer, where", 1)
+    command = [sys.executable, "-c", child, str(shop.root), "replay", where, str(number)]
+    assert subprocess.run(command, capture_output=True).returncode == -signal.SIGKILL
+    mend()
+    shop.replay()
+    assert silver_of(shop) == awake
+    assert sorted(r["status"] for r in shop.rejects()) == ["open", "replayed", "replayed"]
+    assert told(shop, "replay").balanced
 
 
 def test_replay_of_a_lake_that_is_not_there_is_one_clear_line(tmp_path):
