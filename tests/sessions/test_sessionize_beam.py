@@ -1,7 +1,6 @@
 """Sessions on Beam: buckets and state give what Beam's own session windows give, and what the batch gives."""
 
 import random
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -19,13 +18,13 @@ from apache_beam.utils.timestamp import Duration
 
 from tests.sessions import plain_sessions as plain
 from transforms.batches import as_batch, register_batch_coder
+from transforms.positions import Piece
+from transforms.sessions.bucket import safe_of
 from transforms.sessions.fold import Tolerance
-from transforms.sessions.piece import Piece
 from transforms.sessions.rules import SessionRules
 from transforms.sessions.sessionize import SessionizeEvents
 from transforms.sessions.stream import SessionizeStream
 from transforms.sessions.summarise import sessions_of
-from transforms.shuffle import split_buckets
 
 RULES = SessionRules(channel_gap_seconds=(("app", 300), ("tv", 7200)))
 GAPS = {"web": 1800, "app": 300, "tv": 7200}
@@ -85,6 +84,9 @@ def told(rows: pa.Table) -> list[tuple]:
     return sorted(zip(rows["visitor"].to_pylist(), times, *columns, strict=True))
 
 
+ARRIVED = plain.BASE + timedelta(days=30)
+
+
 @pytest.fixture(scope="module")
 def events() -> list[dict]:
     return draw_events()
@@ -119,101 +121,114 @@ def test_buckets_give_the_sessions_of_the_kernel_and_refuse_rows_without_a_visit
         assert_that(made.rejected, check_rejected, "Rejected")
 
 
-def stream_of(events: list[dict], size: int, seed: int = 1) -> list[tuple[int, pa.RecordBatch]]:
-    """Pieces of two buckets: at most ten minutes out of order, a few pieces twice, a few swapped, some late rows."""
+def stream_of(events: list[dict], size: int, seed: int = 1) -> list[Piece]:
+    """Pieces of one log: rows at most ten minutes out of order, a few pieces twice, a few swapped."""
     draw = random.Random(seed)
     arrived = sorted(events, key=lambda e: e["event_time"] + timedelta(seconds=draw.randrange(590)))
-    clock, found = plain.micros(arrived[0]["event_time"]), []
-    for at in range(0, len(arrived), size):
-        part = arrived[at : at + size]
-        clock = max(clock, *(plain.micros(e["event_time"]) for e in part))
-        rows = plain.table(part).append_column("position", pa.array(range(at, at + len(part)), pa.int64()))
-        buckets = dict(split_buckets(as_batch(rows), ("visitor",), 2))
-        for key in (0, 1):
-            piece = Piece(at, at + len(part) - 1, clock, buckets.get(key, as_batch(rows).slice(0, 0)), start=0)
-            found.append((key, piece.stamped()))
-    for _ in range(10):
+    found = [piece_of(arrived[at : at + size], at) for at in range(0, len(arrived), size)]
+    for _ in range(5):
         k = draw.randrange(len(found) - 3)
-        found[k], found[k + 2] = found[k + 2], found[k]  # two pieces of one key change places
-        found.insert(draw.randrange(k, len(found)), found[k])  # and one comes again
+        found[k], found[k + 2] = found[k + 2], found[k]
+        found.insert(draw.randrange(k, len(found)), found[k])
     return found
 
 
-def run_stream(pieces: list[tuple[int, pa.RecordBatch]], transform: SessionizeStream) -> tuple[list, pa.Table | None]:
-    """([(key, stamped batch)], late rows)."""
+def piece_of(events: list[dict], at: int) -> Piece:
+    positions = pa.array(range(at, at + len(events)), pa.int64())
+    rows = as_batch(plain.table(events).append_column("position", positions))
+    return Piece("hub/0", at, at + len(events) - 1, rows)
+
+
+def run_stream(pieces: list[Piece], transform: SessionizeStream) -> tuple[list[Piece], pa.Table | None]:
+    """(pieces of sessions, late rows)."""
     register_batch_coder()
     plain.KEPT.clear()
     stream = TestStream()
-    for number, element in enumerate(pieces):
-        stream = stream.advance_watermark_to(number).add_elements([TimestampedValue(element, number)])
+    for second, element in enumerate(pieces, start=int(ARRIVED.timestamp())):
+        stream = stream.advance_watermark_to(second).add_elements([TimestampedValue(element, second)])
     options = PipelineOptions()
     options.view_as(StandardOptions).streaming = True
     with beam.Pipeline(runner=BundleBasedDirectRunner(), options=options) as root:
         source = root | stream.advance_watermark_to_infinity()
-        made = source | beam.Map(lambda x: x).with_output_types(tuple[int, pa.RecordBatch]) | transform
+        made = source | beam.Map(lambda x: x).with_output_types(Piece) | transform
         made.sessions | "KeepSessions" >> beam.Map(partial(plain.keep, "sessions"))
+        made.rejected | "KeepRejected" >> beam.Map(partial(plain.keep, "rejected"))
         made.late | "KeepLate" >> beam.Map(partial(plain.keep, "late"))
     late = plain.KEPT.pop("late", [])
     return plain.KEPT.pop("sessions", []), pa.Table.from_batches(late) if late else None
 
 
-@pytest.mark.parametrize("size", [15, 100])
+def rows_of(pieces: list[Piece]) -> pa.Table:
+    rows = pa.Table.from_batches([piece.rows.replace_schema_metadata(None) for piece in pieces])
+    return rows.sort_by([("visitor", "ascending"), ("started_at", "ascending")])
+
+
+def first(log: str) -> int:
+    assert log == "hub/0"
+    return 0
+
+
+def transform(**more) -> SessionizeStream:
+    given = {"buckets": 2, "start": first, "fold_seconds": 600, "close_at_end": True, **more}
+    return SessionizeStream(RULES, Tolerance(600), **given)
+
+
+@pytest.mark.parametrize("size", [25, 100])
 def test_a_stream_out_of_order_with_repetitions_gives_the_sessions_of_the_batch_and_of_beam(events, size):
-    transform = SessionizeStream(RULES, Tolerance(600), fold_seconds=600, close_at_end=True)
-    found, late = run_stream(stream_of(events, size), transform)
-    rows = pa.Table.from_batches([batch.replace_schema_metadata(None) for _, batch in found])
-    rows = rows.sort_by([("visitor", "ascending"), ("started_at", "ascending")])
+    found, late = run_stream(stream_of(events, size), transform())
     assert late is None
-    assert rows.equals(sessions_of(plain.table(events), RULES))
-    assert told(rows) == beams_sessions(events)
+    assert rows_of(found).equals(sessions_of(plain.table(events), RULES))
+    assert told(rows_of(found)) == beams_sessions(events)
 
 
 def test_late_rows_leave_by_their_own_output_and_all_else_is_as_without_them(events):
-    kept = [event for event in events if event["visitor"] != "v1"]
-    late_one = {**kept[0], "event_id": "late", "event_time": plain.BASE - timedelta(days=2)}
-    pieces = stream_of(kept, 50)
-    last = max(Piece.of(batch).last for _, batch in pieces)
-    clock = Piece.of(pieces[-1][1]).clock_us
-    batch = as_batch(plain.table([late_one]).append_column("position", pa.array([last + 1], pa.int64())))
-    pieces += [(key, Piece(last + 1, last + 1, clock, batch.slice(key)).stamped()) for key in (0, 1)]
-    found, late = run_stream(pieces, SessionizeStream(RULES, Tolerance(600), 600, close_at_end=True))
+    late_one = {**events[0], "event_id": "late", "event_time": plain.BASE - timedelta(days=2)}
+    pieces = [*stream_of(events, 50), piece_of([late_one], len(events))]
+    found, late = run_stream(pieces, transform())
     assert late is not None and late["event_id"].to_pylist() == ["late"] and late["reason"].to_pylist() == ["late"]
-    rows = pa.Table.from_batches([batch.replace_schema_metadata(None) for _, batch in found])
-    assert told(rows) == told(sessions_of(plain.table(kept), RULES))
+    assert rows_of(found).equals(sessions_of(plain.table(events), RULES))
 
 
 def test_what_leaves_says_where_it_stands_and_a_replay_from_the_safe_position_gives_the_rest(events):
-    """Stopped after any batch of sessions, a new run from `safe` gives what had not left; nothing twice but by id."""
+    """Stopped behind any piece of sessions, a new run from its safe position gives all that had not left."""
     pieces = stream_of(events, 60)
-    transform = SessionizeStream(RULES, Tolerance(600), fold_seconds=600, close_at_end=True)
-    found, _ = run_stream(pieces, transform)
-    expected = set(sessions_of(plain.table(events), RULES)["session_id"].to_pylist())
-    for key in (0, 1):
-        batches = [batch for k, batch in found if k == key]
-        places = [{name: int(b.schema.metadata[name.encode()]) for name in ("first", "last", "safe")} for b in batches]
-        inner = places[:-1]  # the last one is what is closed at the end, at the same position
-        assert [place["first"] for place in inner[1:]] == [place["last"] + 1 for place in inner[:-1]]
-        assert all(place["safe"] <= place["last"] + 1 for place in places)
-    stopped = len([k for k, _ in found if k == 0]) // 2
-    batches = [batch for k, batch in found if k == 0]
-    safe = int(batches[stopped].schema.metadata[b"safe"])
-    before = {i for batch in batches[: stopped + 1] for i in batch["session_id"].to_pylist()}
-    again = [replace(Piece.of(b).behind(safe - 1), start=safe) for k, b in pieces if k == 0]
-    rest, _ = run_stream([(0, piece.stamped()) for piece in again if piece.last >= safe], transform)
-    after = {i for _, batch in rest for i in batch["session_id"].to_pylist()}
-    of_key = {i for batch in batches for i in batch["session_id"].to_pylist()}
-    assert of_key <= before | after and of_key <= expected
+    found, _ = run_stream(pieces, transform())
+    of_key = [piece for piece in found if piece.log == "hub/0/1"]
+    inner = of_key[:-1]  # the last one is what leaves at the end, at the last position
+    assert [piece.low for piece in inner] == [0, *(piece.high + 1 for piece in inner[:-1])]
+    assert all(safe_of(piece.rows) <= piece.high + 1 for piece in inner)
+    stopped = of_key[: len(of_key) // 2]
+    safe = safe_of(stopped[-1].rows)
+    again = [piece_of_from(piece, safe) for piece in pieces if piece.high >= safe]
+    rest, _ = run_stream(again, transform(start=lambda log: safe))
+    ids = [
+        {i for piece in several for i in piece.rows["session_id"].to_pylist()}
+        for several in (stopped, [piece for piece in rest if piece.log == "hub/0/1"], of_key)
+    ]
+    assert ids[0] | ids[1] >= ids[2]
+
+
+def piece_of_from(piece: Piece, safe: int) -> Piece:
+    """As a source that begins at `safe` would give it."""
+    low = max(piece.low, safe)
+    return Piece(piece.log, low, piece.high, piece.rows.slice(low - piece.low))
 
 
 def test_a_piece_that_never_comes_is_said_and_not_passed_over(events):
-    pieces = stream_of(events[:300], 10)
-    missing = [element for element in pieces if element[0] or Piece.of(element[1]).first != 50]
+    missing = [piece for piece in stream_of(events[:300], 10) if piece.low != 50]
     with pytest.raises(Exception, match="positions behind 49 are missing"):
-        run_stream(missing, SessionizeStream(RULES, Tolerance(600), 600, max_held=5))
+        run_stream(missing, transform(max_held=5))
 
 
 def test_without_closing_at_the_end_open_sessions_stay_for_the_next_run():
     now = [{"visitor": "a", "event_time": plain.BASE, "event_id": "1"}]
-    piece = Piece(0, 0, plain.micros(plain.BASE), as_batch(plain.table(now))).stamped()
-    found, _ = run_stream([(0, piece)], SessionizeStream(RULES, Tolerance(600)))
-    assert [(batch.num_rows, batch.schema.metadata[b"safe"]) for _, batch in found] == [(0, b"0"), (0, b"0")]
+    found, _ = run_stream([piece_of(now, 0)], transform(buckets=1, close_at_end=False))
+    assert [(piece.rows.num_rows, safe_of(piece.rows)) for piece in found] == [(0, 0)]
+
+
+def test_rows_without_a_visitor_are_refused_and_counted_in_the_stream():
+    nobody = piece_of([{"visitor": "a", "event_time": plain.BASE}] * 2, 0)
+    rows = nobody.rows.set_column(0, "visitor", pa.array([None, "a"]))
+    found, _ = run_stream([Piece("hub/0", 0, 1, rows)], transform())
+    assert rows_of(found)["events"].to_pylist() == [1]
+    assert [batch["rule"].to_pylist() for batch in plain.KEPT.pop("rejected")] == [["required"]]
