@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 from azure.eventhub import EventHubConsumerClient, _consumer
+from azure.eventhub._pyamqp import _transport, client, link
 
 from tests.event_hubs import Faults, loopback
 from transforms.errors import UserError
@@ -74,13 +75,10 @@ def test_the_private_parts_of_the_client_are_still_there():
         "on_event_received",
     ]
     source = inspect.getsource(_consumer.EventHubConsumer)
-    for part in (
-        "_message_buffer",
-        "self._keep_alive",
-        "def _open(self)",
-        "_handler.do_work(batch=",
-        "_message_received",
-    ):
+    source += inspect.getsource(client.ReceiveClient) + inspect.getsource(link.Link) + inspect.getsource(_transport)
+    parts = ["_message_buffer", "self._keep_alive", "def _open(self)", "_handler.do_work(batch=", "_message_received"]
+    parts += ["self._link.current_link_credit", "self._connection", "self.sock.settimeout", "def get_state(self)"]
+    for part in parts:
         assert part in source, f"azure-eventhub has no {part!r} any more; event_hubs_client.HubReader needs it"
 
 
@@ -239,7 +237,7 @@ def test_azure_ad_needs_only_the_name_space(monkeypatch):
     import sys
 
     named = HubConnection.from_url("sb://shop.servicebus.windows.net/")
-    with named.consumer("read") as client:
-        assert (client._address.hostname, client.eventhub_name) == ("shop.servicebus.windows.net", "read")
+    with named.consumer("read") as found:
+        assert (found._address.hostname, found.eventhub_name) == ("shop.servicebus.windows.net", "read")
     monkeypatch.setitem(sys.modules, "azure.identity", None)
     assert "pip install azure-identity" in refusal(lambda: named.consumer("read"))

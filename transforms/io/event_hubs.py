@@ -49,27 +49,30 @@ class Limits:
 
     Attributes:
       max_events, max_bytes: the most one piece holds.
-      pull_seconds: how long one pull waits for the first event.
+      pull_seconds: how long one pull waits for the first event. An engine may read all partitions in one thread.
       more_seconds: the pause where more is waiting. Flink cuts it to whole seconds: give 1 there.
       poll_seconds: the pause where nothing is waiting.
       max_events_per_second, max_bytes_per_second: over all partitions. Prism has no back-pressure: what a source reads
         faster than the sink writes piles up in memory. The defaults lie well above what the Python client can read, and
         below what the bronze sink took on two cores.
-      idle_seconds: how often a silent partition is asked whether it really has nothing.
+      idle_seconds: how long a partition is silent before its watermark follows the clock. What comes later all the same
+        gets the watermark's time, so that nothing is ever late.
       slack_seconds: how far the watermark of a silent partition stays behind the clock.
+      ask_seconds: how often the hub is asked whether a silent partition really has nothing.
       check_seconds: how often the number of partitions is looked at.
       until_idle_seconds: ends the read of a partition that was silent for so long; None reads for ever.
     """
 
     max_events: int = 5_000
     max_bytes: int = 8 << 20
-    pull_seconds: float = 0.2
+    pull_seconds: float = 0.02
     more_seconds: float = 0.02
-    poll_seconds: float = 0.2
+    poll_seconds: float = 0.1
     max_events_per_second: float = 100_000
     max_bytes_per_second: float = 64 << 20
-    idle_seconds: float = 10.0
-    slack_seconds: float = 1.0
+    idle_seconds: float = 0.3
+    slack_seconds: float = 0.2
+    ask_seconds: float = 10.0
     check_seconds: float = 60.0
     until_idle_seconds: float | None = None
 
@@ -184,19 +187,20 @@ class _ReadFn(beam.DoFn, RestrictionProvider):
         tracker: Any = beam.DoFn.RestrictionParam(),
         watermark: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),
     ) -> Iterator[TimestampedValue]:
-        begun, limits = time.monotonic(), self._limits
+        begun, clock, limits = time.monotonic(), time.time(), self._limits
         with self._pool.reader(element.hub, element.id, tracker.current_restriction().start) as reader:
             piece = reader.pull(limits.max_events, limits.pull_seconds, limits.max_bytes)
-            now = self._look(reader, element, idle=piece is None or not piece.rows.num_rows)
-            if piece is None and self._silent(reader):
+            self._look(reader, element, idle=piece is None)
+            silent = reader.silent_seconds >= limits.idle_seconds
+            if piece is None and self._done(reader):
                 tracker.try_claim(END)  # refused: the restriction is done
                 return
         if piece is not None and not tracker.try_claim(piece.high):
             return  # stopped meanwhile; the rest begins before this piece
         last = watermark.current_watermark() or MIN_TIMESTAMP
         if piece is None:
-            if now is not None:
-                watermark.set_watermark(max(last, Timestamp(now - limits.slack_seconds)))
+            if silent:
+                watermark.set_watermark(max(last, Timestamp(clock - limits.slack_seconds)))
             tracker.defer_remainder(_seconds(limits.poll_seconds))
             return
         arrived = max(last, _arrival(piece))
@@ -205,20 +209,16 @@ class _ReadFn(beam.DoFn, RestrictionProvider):
         watermark.set_watermark(arrived)
         tracker.defer_remainder(_seconds(self._pause(element, piece, time.monotonic() - begun)))
 
-    def _look(self, reader: HeldReader, partition: Partition, idle: bool) -> float | None:
-        """Asks the hub what is due; the time until which an idle partition is known to hold nothing new."""
-        if reader.due("partitions", self._limits.check_seconds, first=False):
+    def _look(self, reader: HeldReader, partition: Partition, idle: bool) -> None:
+        """Asks the hub what is due."""
+        if reader.due("partitions", self._limits.check_seconds):
             reader.check_partitions(partition.of)
-        if not idle or not reader.due("idle", self._limits.idle_seconds):
-            return None
-        now = time.time()
-        if reader.ask().last_sequence_number < reader.next:
-            return now
-        if reader.silent_seconds > 2 * self._limits.idle_seconds:
-            reader.reopen()  # the hub has more, and the connection says nothing
-        return None
+        if idle and reader.due("idle", self._limits.ask_seconds):
+            behind = reader.ask().last_sequence_number >= reader.next
+            if behind and reader.silent_seconds > 2 * self._limits.ask_seconds:
+                reader.reopen()  # the hub has more, and the connection says nothing
 
-    def _silent(self, reader: HeldReader) -> bool:
+    def _done(self, reader: HeldReader) -> bool:
         limit = self._limits.until_idle_seconds
         return limit is not None and reader.idle_seconds >= limit and reader.ask().last_sequence_number < reader.next
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import select
+import struct
+import termios
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -31,8 +35,10 @@ EVENTS = pa.schema(
 SCHEMA_ID = "schema-id"  # the application property that names the table, or the table and its version
 PREFETCH = 1000
 SOCKET_SECONDS = 0.1  # the longest the client blocks on a silent socket
-FRAMES_A_STEP = 32
+FRAME_BYTES = 4096  # about what a frame takes; only decides how many are read before the clock is looked at
+HEARTBEAT_SECONDS = 10.0  # the client keeps a silent connection alive and renews its token when it is stepped
 OPEN_SECONDS = 30.0
+OPENING_SECONDS = 1.0  # the least that a pull waits while the connection is being opened
 PATIENCE_SECONDS = 60.0
 
 _MICROS = EVENTS.field("enqueued_at").type
@@ -287,7 +293,7 @@ class HubReader:
         self._client = connection.consumer(hub)
         self._consumer: Any = None
         self._opened_at, self._ready = 0.0, False
-        self._ready_at = 0.0
+        self._ready_at = self._worked_at = 0.0
         self._failed_since: float | None = None
         self._not_before, self._pause = 0.0, 0.1
 
@@ -297,27 +303,18 @@ class HubReader:
         Raises:
           UserError: the credentials are refused, the partition is not there or taken over, or nothing answers.
         """
-        deadline, size = time.monotonic() + wait_seconds, 0
+        begun, size = time.monotonic(), 0
         taken: list[Any] = []
         while True:
+            deadline = begun + (wait_seconds if self._ready else max(wait_seconds, OPENING_SECONDS))
             before = len(taken)
-            try:
-                with _told(self.connection, self.hub):
-                    self._step()
-            except CredentialsRefused:
-                if not self._ready:
-                    raise
-                self.reopen("the token has expired")
-            except Transient as error:
-                self.reopen(error.condition)
+            self._step(0.0 if taken else max(0.0, deadline - time.monotonic()))
             for message in self._waiting(max_events - len(taken)):
                 taken.append(message)
                 size += sum(map(len, message.data or ()))
             full = len(taken) >= max_events or size >= max_bytes
             if full or time.monotonic() >= deadline or (taken and len(taken) == before):
                 return self._events(taken)
-            if self._consumer is None:
-                time.sleep(min(0.05, wait_seconds))
 
     @property
     def open_seconds(self) -> float:
@@ -359,11 +356,23 @@ class HubReader:
         with contextlib.suppress(Exception):
             self._client.close()
 
-    def _step(self) -> None:
-        """Opens what is not open, and handles the frames that have come."""
+    def _step(self, wait_seconds: float) -> None:
+        """Opens what is not open, or handles the frames that have come or come within `wait_seconds`."""
+        try:
+            with _told(self.connection, self.hub):
+                if self._consumer is not None or time.monotonic() >= self._not_before:
+                    self._work(wait_seconds)
+                else:
+                    time.sleep(min(0.05, wait_seconds))
+        except CredentialsRefused:
+            if not self._ready:
+                raise
+            self.reopen("the token has expired")
+        except Transient as error:
+            self.reopen(error.condition)
+
+    def _work(self, wait_seconds: float) -> None:
         if self._consumer is None:
-            if time.monotonic() < self._not_before:
-                return
             self._consumer = self._client._create_consumer(
                 self.connection.consumer_group,
                 self.partition,
@@ -374,16 +383,34 @@ class HubReader:
                 owner_level=self.owner_level,
             )
             self._consumer._keep_alive = None  # no thread of its own
-            self._opened_at, self._ready = time.monotonic(), False
-        consumer = self._consumer
-        if consumer._open():
-            if consumer._handler.do_work(batch=FRAMES_A_STEP) is False:
-                raise Transient("closed")
-            if not self._ready:
+            self._opened_at, self._ready, self._worked_at = time.monotonic(), False, 0.0
+        if not self._ready:
+            if self._consumer._open():
                 self._ready, self._ready_at = True, time.monotonic()
+            elif time.monotonic() - self._opened_at > OPEN_SECONDS:
+                raise Transient("no answer to opening")
+            return
+        frames = self._frames(wait_seconds)
+        if frames:
+            self._worked_at = time.monotonic()
+            if self._consumer._handler.do_work(batch=frames) is False:
+                raise Transient("closed")
             self._failed_since, self._pause = None, 0.1
-        elif time.monotonic() - self._opened_at > OPEN_SECONDS:
-            raise Transient("no answer to opening")
+
+    def _frames(self, wait_seconds: float) -> int:
+        """How many frames to read now; the client would wait for the last of them on a silent socket."""
+        handler = self._consumer._handler
+        if handler._link is None or handler._link.current_link_credit <= 0:
+            return 1  # asks for more
+        handler._link.get_state()  # raises what the hub said when it closed the link
+        sock = handler._connection._transport.sock
+        if sock is None:
+            raise Transient("closed")
+        known = sock.pending() if hasattr(sock, "pending") else 0
+        if known or select.select([sock], [], [], wait_seconds)[0]:
+            (waiting,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.FIONREAD, b"\0" * 4))
+            return max(1, min(64, (known + waiting) // FRAME_BYTES))
+        return int(time.monotonic() - self._worked_at > HEARTBEAT_SECONDS)
 
     def _waiting(self, most: int) -> Iterator[Any]:
         buffer = self._consumer._message_buffer if self._consumer is not None else ()

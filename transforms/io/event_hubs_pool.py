@@ -26,7 +26,7 @@ class HeldReader:
 
     def __init__(self, reader: HubReader) -> None:
         self._reader = reader
-        self._asked: dict[str, float] = {"partitions": time.monotonic()}
+        self._asked = dict.fromkeys(("partitions", "idle"), time.monotonic())
         self._last_event = time.monotonic()
         self.state: PartitionState | None = None
         self.used = time.monotonic()
@@ -50,14 +50,13 @@ class HeldReader:
         """How long an open connection has given nothing."""
         return min(self.idle_seconds, self._reader.open_seconds)
 
-    def due(self, what: str, every_seconds: float, first: bool = True) -> bool:
-        """Whether `what` was not done for so long; it counts as done now."""
+    def due(self, what: str, every_seconds: float) -> bool:
+        """Whether `what` was not done for so long; it counts as done now, and when the reader was made."""
         now = time.monotonic()
-        if what in self._asked and now - self._asked[what] < every_seconds:
+        if now - self._asked[what] < every_seconds:
             return False
-        fresh = what not in self._asked
         self._asked[what] = now
-        return first or not fresh
+        return True
 
     def ask(self) -> PartitionState:
         """What the hub says of the partition now."""
