@@ -139,12 +139,15 @@ def piece_of(events: list[dict], at: int) -> Piece:
     return Piece("hub/0", at, at + len(events) - 1, rows)
 
 
-def run_stream(pieces: list[Piece], transform: SessionizeStream) -> tuple[list[Piece], pa.Table | None]:
+def run_stream(
+    pieces: list[Piece], transform: SessionizeStream, apart_seconds: float = 1
+) -> tuple[list[Piece], pa.Table | None]:
     """(pieces of sessions, late rows)."""
     register_batch_coder()
     plain.KEPT.clear()
     stream = TestStream()
-    for second, element in enumerate(pieces, start=int(ARRIVED.timestamp())):
+    for number, element in enumerate(pieces):
+        second = ARRIVED.timestamp() + number * apart_seconds
         stream = stream.advance_watermark_to(second).add_elements([TimestampedValue(element, second)])
     options = PipelineOptions()
     options.view_as(StandardOptions).streaming = True
@@ -224,6 +227,19 @@ def test_without_closing_at_the_end_open_sessions_stay_for_the_next_run():
     now = [{"visitor": "a", "event_time": plain.BASE, "event_id": "1"}]
     found, _ = run_stream([piece_of(now, 0)], transform(buckets=1, close_at_end=False))
     assert [(piece.rows.num_rows, safe_of(piece.rows)) for piece in found] == [(0, 0)]
+
+
+@pytest.mark.parametrize("silence_closes", [True, False])
+def test_a_silent_log_closes_its_sessions_if_asked(silence_closes):
+    """The watermark passes the gap and the lateness behind the last arrival; then the next rows come."""
+    day = plain.BASE
+    rows = [{"visitor": "a", "event_time": day + timedelta(minutes=m), "event_id": str(m)} for m in (0, 5, 10, 200)]
+    pieces = [piece_of(rows[:3], 0), piece_of(rows[3:], 3)]
+    given = transform(silence_closes=silence_closes, buckets=1, close_at_end=False, fold_seconds=1)
+    found, late = run_stream(pieces, given, apart_seconds=RULES.longest_gap_us / 1e6 + 700)
+    assert late is None
+    behind = [piece.high for piece in found for row in piece.rows.to_pylist() if row["events"] == 3]
+    assert behind == ([2] if silence_closes else [3])  # before the next rows, or with them
 
 
 def test_rows_without_a_visitor_are_refused_and_counted_in_the_stream():

@@ -13,7 +13,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.transforms.window import GlobalWindow
-from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.timestamp import MIN_TIMESTAMP, Duration
 
 from transforms.batches import PieceCoder, RecordBatchCoder, as_batch, register_batch_coder
 from transforms.errors import UserError
@@ -47,7 +47,9 @@ class SessionizeStream(beam.PTransform):
 
     The clock is the latest event time of the log (`bucket_pieces`), so what is late and which sessions there are
     follows from the rows in the log's order, whatever their cut, the engine and the time at the wall. A log that is
-    silent closes nothing; what is open then leaves with the next rows, or when the source ends if `close_at_end`.
+    silent closes nothing: what is open leaves with the next rows, when the source ends if `close_at_end`, or if
+    `silence_closes` when the watermark, and so the arrival of anything new, is the longest gap and the lateness
+    behind the last piece. The clock then jumps as far, so that rows older than what left are late.
 
     Rows wait in a bag and are folded when the clock has moved by `fold_seconds`: so the cost of looking at the state
     is bounded a second of the stream's time, and a session leaves that much later at most.
@@ -66,6 +68,7 @@ class SessionizeStream(beam.PTransform):
     buckets: int = 8
     start: Callable[[str], int] | None = None
     fold_seconds: float = 5
+    silence_closes: bool = False
     close_at_end: bool = False
     max_held: int = 1000
 
@@ -132,9 +135,11 @@ class _SessionsFn(beam.DoFn):
     WAITING = BagStateSpec("waiting", RecordBatchCoder())
     HELD = BagStateSpec("held", PieceCoder())
     ENDED = TimerSpec("ended", TimeDomain.WATERMARK)
+    SILENT = TimerSpec("silent", TimeDomain.WATERMARK)
 
     def __init__(self, spec: SessionizeStream) -> None:
         self._rules, self._tolerance, self._start = spec.rules, spec.tolerance, spec.start
+        self._silence_us = spec.rules.longest_gap_us + spec.tolerance.late_us + 1 if spec.silence_closes else None
         self._every_us, self._close, self._max_held = round(spec.fold_seconds * 1e6), spec.close_at_end, spec.max_held
         self._rows = Metrics.distribution("sessions", "state_rows")
         self._bytes = Metrics.distribution("sessions", "state_bytes")
@@ -149,6 +154,8 @@ class _SessionsFn(beam.DoFn):
         waiting: Any = beam.DoFn.StateParam(WAITING),
         held: Any = beam.DoFn.StateParam(HELD),
         ended: Any = beam.DoFn.TimerParam(ENDED),
+        silent: Any = beam.DoFn.TimerParam(SILENT),
+        arrived: Any = beam.DoFn.TimestampParam,
     ) -> Iterator[Piece | beam.pvalue.TaggedOutput]:
         key, piece = element
         found = places.read()
@@ -160,6 +167,24 @@ class _SessionsFn(beam.DoFn):
             yield from self._out(key, place, folded)
             place = place._replace(given=place.cursor)
         places.write(tuple(place))
+        if self._silence_us is not None:
+            silent.set(arrived + Duration(micros=self._silence_us))
+
+    @on_timer(SILENT)
+    def at_silence(
+        self,
+        key: Any = beam.DoFn.KeyParam,
+        opened: Any = beam.DoFn.StateParam(OPEN),
+        places: Any = beam.DoFn.StateParam(PLACE),
+        waiting: Any = beam.DoFn.StateParam(WAITING),
+    ) -> Iterator[Piece | beam.pvalue.TaggedOutput]:
+        place = _Place(*places.read())
+        if place.held or place.clock_us == NO_CLOCK or self._silence_us is None:
+            return
+        place = place._replace(clock_us=place.clock_us + self._silence_us)
+        folded, place = self._fold(place, opened, waiting)
+        yield from self._out(key, place, folded)
+        places.write(tuple(place._replace(given=place.cursor)))
 
     @on_timer(ENDED)
     def at_end(
