@@ -12,8 +12,9 @@ from azure.eventhub._pyamqp import _transport, client, link
 
 from tests.event_hubs import Faults, loopback
 from transforms.errors import UserError
-from transforms.io import event_hubs_client
-from transforms.io.event_hubs_client import EVENTS, HubConnection, HubReader, partitions
+from transforms.io import event_hubs_connection
+from transforms.io.event_hubs_client import EVENTS, HubReader
+from transforms.io.event_hubs_connection import HubConnection, partitions
 from transforms.io.event_hubs_encode import Body
 from transforms.io.event_hubs_send import HubSender, send
 
@@ -191,7 +192,7 @@ def test_a_hub_that_is_gone_is_said_after_some_patience(monkeypatch):
         "Endpoint=sb://localhost:1;SharedAccessKeyName=a;SharedAccessKey=c2VjcmV0;UseDevelopmentEmulator=true"
     )
     assert "has not answered" in refusal(lambda: partitions(nobody, "read", patience_seconds=0.5))
-    monkeypatch.setattr(event_hubs_client, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(event_hubs_connection, "PATIENCE_SECONDS", 0.5)
     reader = HubReader(nobody, "read", "0", 0)
 
     def pull_for_ever():

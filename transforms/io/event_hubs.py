@@ -19,7 +19,8 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP, Duration, Timestamp
 
 from transforms.batches import register_batch_coder
 from transforms.errors import UserError
-from transforms.io.event_hubs_client import EVENTS, HubConnection, HubReader, PartitionState, partitions
+from transforms.io.event_hubs_client import EVENTS, HubReader, PartitionState
+from transforms.io.event_hubs_connection import HubConnection, partitions
 from transforms.io.event_hubs_pool import HeldReader, ReaderPool
 from transforms.io.event_hubs_send import HubSender, Sent, send
 from transforms.io.event_hubs_write import WriteToEventHubs

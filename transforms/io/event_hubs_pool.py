@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from transforms.errors import UserError
-from transforms.io.event_hubs_client import EVENTS, HubConnection, HubReader, PartitionState
+from transforms.io.event_hubs_client import EVENTS, HubReader, PartitionState
+from transforms.io.event_hubs_connection import HubConnection
 from transforms.positions import Piece
 
 IDLE_CLOSE_SECONDS = 120.0

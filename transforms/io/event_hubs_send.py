@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from transforms.errors import UserError
-from transforms.io.event_hubs_client import SCHEMA_ID, HubConnection, partitions, patiently
+from transforms.io.event_hubs_client import SCHEMA_ID
+from transforms.io.event_hubs_connection import HubConnection, partitions, patiently
 from transforms.io.event_hubs_encode import CONTENT_TYPES, Body, Form, encode_rows, partition_numbers
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from apache_beam.metrics.metric import Metrics
 
 from transforms.batches import register_batch_coder
-from transforms.io.event_hubs_client import HubConnection
+from transforms.io.event_hubs_connection import HubConnection
 from transforms.io.event_hubs_encode import Form
 from transforms.io.event_hubs_send import HubSender
 
