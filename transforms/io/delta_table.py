@@ -18,6 +18,7 @@ READER_VERSION, WRITER_VERSION = 3, 7
 READER_FEATURES = frozenset({"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"})
 WRITER_FEATURES = READER_FEATURES | {"appendOnly", "invariants", "checkConstraints", "changeDataFeed", "domainMetadata"}
 CONFIGURATION = {"delta.checkpointInterval": "10"}  # 300 commits: 12 ms each; with the default of 100, up to 56 ms
+_LOG_FILE = re.compile(r"\d{20}\..*(json|parquet)$|_last_checkpoint$")
 _CONSTRAINT = "delta.constraints."
 
 
@@ -205,7 +206,8 @@ def _has_log(uri: str) -> bool:
     path = storage.local_path(uri) / "_delta_log"
     try:
         path.stat()
-        return any(path.iterdir())
+        # A creation that was killed leaves a file that was not named yet (".tmp", "#1"): that is no table.
+        return any(_LOG_FILE.match(file.name) for file in path.iterdir())
     except FileNotFoundError:
         return False
     except PermissionError as error:
