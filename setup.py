@@ -22,7 +22,7 @@ setup(
             "rich>=15",
             "matplotlib>=3.11",
         ],
-        "stream": ["azure-eventhub>=5.15.1,<5.16", "azure-identity>=1.27", "fastavro>=1.13"],
+        "stream": ["azure-eventhub>=5.15.1,<5.16", "azure-identity>=1.27", "fastavro>=1.13", "prometheus-client>=0.20"],
         "test": ["pytest>=9", "hypothesis>=6", "pytest-xdist>=3.8", "ruff", "mypy", "pre-commit>=4", "duckdb>=2"],
     },
     entry_points={"console_scripts": ["c360=pipelines.__main__:main"]},

@@ -242,6 +242,40 @@ def events(
     run_events(config, json)
 
 
+@app.command(context_settings=_BEAM)
+def stream(
+    context: typer.Context,
+    events: Annotated[
+        str,
+        typer.Option(
+            "--events",
+            help="Event Hubs: sb://NAMESPACE.servicebus.windows.net (Azure AD), or env:NAME or file:PATH of a "
+            "connection string",
+        ),
+    ] = "env:C360_EVENTS",
+    lake: LakeOption = "lake",
+    hub: Annotated[
+        list[str] | None, typer.Option("--hub", help="NAME=TABLE[,TABLE]; by default a hub for each streamed table")
+    ] = None,
+    group: Annotated[str, typer.Option("--consumer-group")] = "$Default",
+    name: Annotated[str, typer.Option("--name", help="tells several streams into one lake apart")] = "events",
+    window: Annotated[float, typer.Option("--window", help="seconds of rows in one commit")] = 1.0,
+    until_idle: Annotated[bool, typer.Option("--until-idle", help="end when the hubs have nothing more")] = False,
+    metrics_port: Annotated[int | None, typer.Option("--metrics-port", help="serve Prometheus here")] = None,
+    runner: Annotated[str, typer.Option("--runner", help="prism (Beam's local streaming engine)")] = "prism",
+    prism: Annotated[str, typer.Option("--prism", help="Prism's program; by default it is found or fetched")] = "",
+    json: Json = False,
+) -> None:
+    """Takes events from Event Hubs into bronze, each once, until it is stopped."""
+    from pipelines.live import hubs_of, run_stream
+    from pipelines.stream import default_hubs, stream_config
+
+    config = stream_config(
+        lake, events, hubs_of(hub or []) or default_hubs(), group, name, window, until_idle, runner, context.args
+    )
+    run_stream(config, prism, metrics_port, json)
+
+
 def main() -> None:
     """Entry point of `c360`."""
     from pipelines.console import answer

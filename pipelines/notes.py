@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 import apache_beam as beam
 
@@ -51,9 +52,12 @@ class RunNote:
         if done.rows != self.counts.accepted + self.counts.restated:
             raise UnbalancedCounts(f"{self.table}: {self.counts}, but {done.rows} rows were written")
         counts = self.counts + Counts(accepted=-done.stale, duplicates=done.stale)
+        return json.dumps(replace(self, counts=counts).fields(), ensure_ascii=False, separators=(",", ":"))
+
+    def fields(self) -> dict[str, Any]:
+        """What `parse` reads, before it is text."""
         run = asdict(self.run) | {"started_at": self.run.started_at.isoformat()}
-        fields = asdict(replace(self, counts=counts)) | {"run": run}
-        return json.dumps({"form": _FORM} | fields, ensure_ascii=False, separators=(",", ":"))
+        return {"form": _FORM} | asdict(self) | {"run": run}
 
     @classmethod
     def parse(cls, text: str) -> RunNote | None:

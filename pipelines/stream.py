@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import apache_beam as beam
 
 from pipelines.config import Lake, Run
+from pipelines.notes import RunNote
 from pipelines.registry import registered
 from transforms.bronze.envelope import Origin, bronze_schema
 from transforms.bronze.evolution import business_schema
@@ -18,12 +19,15 @@ from transforms.bronze.stream import IngestEvents
 from transforms.contracts import CONTRACTS, Contract, contract
 from transforms.contracts.schema import Arrival
 from transforms.counts import REJECTED
-from transforms.errors import UserError
+from transforms.errors import UsageError, UserError
 from transforms.io.dead_letter import REJECTS
 from transforms.io.delta import arrow_schema, evolve_schema, open_table
 from transforms.io.delta_positions import StreamWrite, positions, take_over
 from transforms.io.delta_stream import WriteStream
 from transforms.io.event_hubs import HubConnection, Limits, ReadFromEventHubs
+
+_RUNNERS = ("prism",)
+_UNTIL_IDLE_SECONDS = 5.0
 
 
 def default_hubs() -> dict[str, tuple[str, ...]]:
@@ -81,6 +85,31 @@ class StreamConfig:
         return HubConnection(self.events, self.consumer_group)
 
 
+def stream_config(
+    lake: str,
+    events: str,
+    hubs: Mapping[str, tuple[str, ...]],
+    group: str,
+    name: str,
+    window_seconds: float,
+    until_idle: bool,
+    runner: str,
+    beam_args: Sequence[str],
+) -> StreamConfig:
+    """The command's options, checked.
+
+    Raises:
+      UserError: among others a runner that cannot run an endless source, or a connection string that is none.
+    """
+    if runner.lower() not in _RUNNERS:
+        raise UsageError(
+            f"the runner {runner!r} cannot run an endless source here", remedy=f"give --runner {' or '.join(_RUNNERS)}"
+        )
+    HubConnection.from_url(events, group)
+    idle = _UNTIL_IDLE_SECONDS if until_idle else None
+    return StreamConfig(lake, events, dict(hubs), group, name, window_seconds, idle, tuple(beam_args))
+
+
 @dataclass(frozen=True)
 class Begin:
     """Where to read on: behind what every table that a hub feeds holds already. Called on the worker."""
@@ -107,9 +136,17 @@ def own(config: StreamConfig, run: Run) -> dict[str, StreamWrite]:
         uri, schema = lake.bronze(table), bronze_schema(table, _business(lake, table))
         if open_table(uri) is not None:
             evolve_schema(uri, schema)
-        writes[table.name] = StreamWrite(uri, schema, config.name, table.partition_by, idle_seconds=idle)
+        note = tuple(RunNote(run, table.name, inputs=tuple(config.hubs)).fields().items())
+        writes[table.name] = StreamWrite(uri, schema, config.name, table.partition_by, idle_seconds=idle, note=note)
     writes[REJECTED] = StreamWrite(
-        lake.rejects, REJECTS, config.name, position="position", arrived="", idle_seconds=3 * idle
+        lake.rejects,
+        REJECTS,
+        config.name,
+        position="position",
+        arrived="",
+        idle_seconds=3 * idle,
+        note=tuple(RunNote(run, "rejects", inputs=tuple(config.hubs)).fields().items()),
+        counted_as="rejected",
     )
     return {
         name: dataclasses.replace(w, epoch=take_over(w.uri, w.schema, w.partition_by, w.stream))

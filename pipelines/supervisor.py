@@ -16,12 +16,13 @@ from pathlib import Path
 
 from pipelines.prism import find_prism, free_port, start_prism
 from pipelines.stream import StreamConfig
-from pipelines.stream_worker import DONE, FAILED
+from pipelines.stream_worker import DONE, FAILED, RESTART
 from transforms.errors import UserError
 
 _EVENTS = "C360_EVENTS"  # how the worker gets the connection string: not by a command line that everyone can read
 _BACK_OFF = (0.5, 1, 2, 5, 10, 30)
 _HEALTHY_SECONDS = 20
+_TRIES = 3  # the same words so often in a row: a person must look
 
 
 @dataclass
@@ -51,7 +52,7 @@ class Supervisor:
         Raises:
           UserError: the worker says that a person must do something (wrong key, unknown hub, another stream took over).
         """
-        program = find_prism(self.prism)
+        program, reasons = find_prism(self.prism), list[str]()
         with self._signals():
             while True:
                 began = time.monotonic()
@@ -61,9 +62,12 @@ class Supervisor:
                 if code == FAILED:
                     raise UserError(self._last_words(), remedy="then start the stream again; nothing is lost")
                 healthy = time.monotonic() - began > _HEALTHY_SECONDS
-                self.restarts = 1 if healthy else self.restarts + 1
-                pause = _BACK_OFF[min(self.restarts, len(_BACK_OFF)) - 1]
-                self.said(f"{self._reason(code)}; starting again in {pause:g} s")
+                reasons = [self._reason(code)] if healthy else [*reasons, self._reason(code)]
+                if len(reasons) >= _TRIES and code == RESTART and len(set(reasons[-_TRIES:])) == 1:
+                    raise UserError(reasons[-1], remedy="mend that, then start the stream again; nothing is lost")
+                self.restarts += 1
+                pause = _BACK_OFF[min(len(reasons), len(_BACK_OFF)) - 1]
+                self.said(f"{reasons[-1]}; starting again in {pause:g} s")
                 if self._stop.wait(pause):
                     return
 
@@ -105,23 +109,23 @@ class Supervisor:
             "--experiments=prism_disable_sdf_split",
             *self.config.beam_args,
         )
-        config = replace(self.config, events=self._reference(), beam_args=beam_args)
+        named = self.config.events.startswith(("env:", "file:", "sb://"))
+        given = {} if named else {_EVENTS: self.config.events}
+        events = self.config.events if named else f"env:{_EVENTS}"
+        config = replace(self.config, events=events, beam_args=beam_args)
         path = os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))
         worker = subprocess.Popen(
             [sys.executable, "-m", "pipelines.stream_worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path, _EVENTS: self.config.events},
+            env={**os.environ, "PYTHONPATH": path, **given},
         )
         assert worker.stdin is not None
         worker.stdin.write(config.to_json().encode() + b"\n")
         worker.stdin.flush()  # it stays open: the worker ends when this process does
         threading.Thread(target=self._listen, args=(worker,), daemon=True).start()
         return worker
-
-    def _reference(self) -> str:
-        return self.config.events if self.config.events.startswith(("env:", "file:", "sb://")) else f"env:{_EVENTS}"
 
     def _listen(self, worker: subprocess.Popen[bytes]) -> None:
         assert worker.stderr is not None

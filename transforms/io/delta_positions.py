@@ -92,6 +92,8 @@ class StreamWrite:
       epoch: from `take_over`; None writes without a fence.
       hold_seconds: how long a range waits for missing ones before it.
       idle_seconds: positions without rows are committed at most this often.
+      note: what each commit says besides, as (name, value) pairs; values as JSON has them.
+      counted_as: what the rows are in the commit's counts, "accepted" or "rejected".
     """
 
     uri: str
@@ -103,6 +105,8 @@ class StreamWrite:
     epoch: int | None = None
     hold_seconds: float = 60.0
     idle_seconds: float = 10.0
+    note: tuple[tuple[str, Any], ...] = ()
+    counted_as: str = "accepted"
 
     @property
     def table(self) -> TableWrite:
@@ -295,7 +299,9 @@ class PositionCommitter:
         transactions = [Transaction(position_app(self._write.stream, log), at) for log, at in plan.cursors.items()]
         if self._write.epoch is not None:
             transactions.append(Transaction(owner_app(self._write.stream), self._write.epoch))
-        _commit(table, files, transactions, {"stream": self._write.stream, **plan.facts})
+        counts = dict.fromkeys(("read", self._write.counted_as), plan.rows)
+        facts = {"stream": self._write.stream, **dict(self._write.note), "counts": counts, **plan.facts}
+        _commit(table, files, transactions, facts)
         return int(table.version()) + 1
 
     def _keep(self, plan: _Plan, taken_too: bool = False) -> None:

@@ -1,0 +1,213 @@
+"""The `stream` command: starts the stream, says how it is doing, and serves that to Prometheus."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+
+from pipelines.config import Lake
+from pipelines.console import Output, counted
+from pipelines.runs import record_commits
+from pipelines.stream import StreamConfig
+from pipelines.stream_status import Progress, StreamWatch
+from pipelines.supervisor import Supervisor
+from transforms.counts import REJECTED
+from transforms.errors import UsageError, UserError
+from transforms.io.event_hubs import HubReader, partitions
+
+_LOOK_SECONDS = 1.0
+_LINE_SECONDS = 10.0  # between lines where there is no terminal
+_BACKLOG_SECONDS = 5.0
+
+
+@dataclass
+class Live:
+    """What is shown: rows, rejects, rows a second, how far behind. `gauges` are Prometheus's, if served."""
+
+    config: StreamConfig
+    quiet: bool = False
+    gauges: Mapping[str, Any] = field(default_factory=dict)
+    supervisor: Supervisor | None = None
+
+    def __post_init__(self) -> None:
+        lake = Lake(self.config.lake)
+        tables = {table.name: lake.bronze(table) for table in self.config.tables} | {REJECTED: lake.rejects}
+        self._watch = StreamWatch(tables, self.config.name)
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._next_look = self._next_line = self._next_backlog = 0.0
+        self._readers: dict[str, HubReader] = {}
+        self._before = (time.monotonic(), 0)
+        self.progress: dict[str, Progress] = {}
+        self.backlog = 0
+        self.rows_per_second = 0.0
+
+    def tick(self) -> None:
+        """Looks at the tables' logs about once a second, and shows a line."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + _LOOK_SECONDS
+        self.look(now)
+        if self._console.is_terminal and not self.quiet:
+            self._console.print("\r" + self.line() + " " * 10, end="")
+        elif not self.quiet and now >= self._next_line:
+            self._next_line = now + _LINE_SECONDS
+            self._console.print(self.line())
+
+    def look(self, now: float) -> None:
+        """Brings `progress`, `rows_per_second` and the gauges up to date."""
+        self.progress = self._watch.look()
+        if now >= self._next_backlog:
+            self._next_backlog = now + _BACKLOG_SECONDS
+            self.backlog = self._behind()
+        rows, (then, rows_then) = self.rows, self._before
+        if now - then >= 5:
+            self.rows_per_second, self._before = (rows - rows_then) / (now - then), (now, rows)
+        self._export()
+
+    @property
+    def rows(self) -> int:
+        return sum(p.rows for name, p in self.progress.items() if name != REJECTED)
+
+    @property
+    def rejected(self) -> int:
+        found = self.progress.get(REJECTED)
+        return found.rows if found else 0
+
+    @property
+    def lag_seconds(self) -> float | None:
+        lags = [p.lag_seconds for p in self.progress.values() if p.lag_seconds is not None]
+        return max(lags, default=None)
+
+    def line(self) -> str:
+        lag = f", {self.lag_seconds:.1f} s from hub to table" if self.lag_seconds is not None else ""
+        restarts = f", started again {counted(self.supervisor.restarts, 'time')}" if self._restarts else ""
+        return (
+            f"{self.rows:,} rows, {self.rows_per_second:,.0f} rows/s, {self.backlog:,} events waiting{lag},"
+            f" {self.rejected:,} rejected{restarts}"
+        )
+
+    @property
+    def _restarts(self) -> int:
+        return self.supervisor.restarts if self.supervisor else 0
+
+    def _behind(self) -> int:
+        """Events the hubs hold beyond what bronze has, over all partitions."""
+        waiting = 0
+        for hub, tables in self.config.hubs.items():
+            for log, reader in self._of(hub).items():
+                at = [self.progress[t].positions.get(log) for t in tables]
+                known = [position for position in at if position is not None]
+                state = reader.properties()
+                begin = min(known) if known else state.begin_sequence_number - 1
+                waiting += max(0, state.last_sequence_number - begin)
+        return waiting
+
+    def _of(self, hub: str) -> dict[str, HubReader]:
+        logs = [log for log in self._readers if log.startswith(f"{hub}/")]
+        if not logs:
+            for partition in partitions(self.config.connection, hub):
+                self._readers[f"{hub}/{partition}"] = HubReader(self.config.connection, hub, partition, 0)
+        return {log: reader for log, reader in self._readers.items() if log.startswith(f"{hub}/")}
+
+    def _export(self) -> None:
+        if not self.gauges:
+            return
+        for name, p in self.progress.items():
+            self.gauges["rows"].labels(table=name).set(p.rows)
+            self.gauges["commits"].labels(table=name).set(p.commits)
+            self.gauges["lost"].labels(table=name).set(p.lost)
+            if p.lag_seconds is not None:
+                self.gauges["lag"].labels(table=name).set(p.lag_seconds)
+            if p.newest_us is not None:
+                self.gauges["watermark"].labels(table=name).set(p.newest_us / 1e6)
+        self.gauges["backlog"].set(self.backlog)
+        self.gauges["restarts"].set(self._restarts)
+
+    def close(self) -> None:
+        for reader in self._readers.values():
+            reader.close()
+
+
+def check_hubs(config: StreamConfig) -> None:
+    """Talks to each hub once, so that a wrong key or name is said before anything starts."""
+    for hub in config.hubs:
+        partitions(config.connection, hub)
+
+
+@contextmanager
+def _served(port: int | None) -> Iterator[dict[str, Any]]:
+    """Prometheus's gauges, served at 127.0.0.1:port/metrics."""
+    if port is None:
+        yield {}
+        return
+    from prometheus_client import CollectorRegistry, Gauge, start_http_server
+
+    registry = CollectorRegistry()
+    by_table = {
+        "rows": "rows committed since the start; those of `rejected` are dead letters",
+        "commits": "commits since the start",
+        "lost": "events that the hub dropped before they were read",
+        "lag": "seconds from the hub's taking the newest committed event to its commit",
+        "watermark": "the hub's time of the newest committed event, seconds since 1970",
+    }
+    gauges: dict[str, Any] = {
+        name: Gauge(f"c360_stream_{name}", words, ["table"], registry=registry) for name, words in by_table.items()
+    }
+    gauges["backlog"] = Gauge("c360_stream_backlog", "events that wait in the hubs", registry=registry)
+    gauges["restarts"] = Gauge("c360_stream_restarts", "times engine and worker were started again", registry=registry)
+    try:
+        server, _ = start_http_server(port, addr="127.0.0.1", registry=registry)
+    except OSError as error:
+        raise UserError(f"port {port} cannot be used", "--metrics-port", "give another one") from error
+    try:
+        yield gauges
+    finally:
+        server.shutdown()
+
+
+def run_stream(config: StreamConfig, prism: str, metrics_port: int | None, as_json: bool) -> None:
+    """Runs the stream until it is told to stop, or has nothing more to do; says what it did."""
+    out = Output(as_json)
+    check_hubs(config)
+    out.say(f"stream: {config.connection} -> {config.lake}; hubs {', '.join(config.hubs)}")
+    with _served(metrics_port) as gauges:
+        live = Live(config, quiet=as_json, gauges=gauges)
+        say = lambda line: as_json or print(line, file=sys.stderr)  # noqa: E731
+        live.supervisor = Supervisor(config, prism, live.tick, said=say)
+        try:
+            live.supervisor.run()
+        finally:
+            live.look(time.monotonic())
+            live.close()
+            record_commits(Lake(config.lake))
+    rows = [
+        {"table": name.lower(), "rows": p.rows, "commits": p.commits, "lost_events": p.lost, "lag_s": p.lag_seconds}
+        for name, p in live.progress.items()
+        if p.commits or p.rows
+    ]
+    out.say(
+        f"stream: {counted(live.rows, 'row')} into bronze, {counted(live.rejected, 'row')} rejected",
+        rows=live.rows,
+        rejected=live.rejected,
+        restarts=live.supervisor.restarts,
+    )
+    out.table("tables", rows)
+    out.close()
+
+
+def hubs_of(given: list[str]) -> dict[str, tuple[str, ...]]:
+    """ "--hub NAME=TABLE,TABLE" options -> hub -> tables."""
+    hubs: dict[str, tuple[str, ...]] = {}
+    for option in given:
+        name, equals, tables = option.partition("=")
+        if not name or not equals or not tables or name in hubs:
+            raise UsageError(f"--hub {option!r} is not understood", remedy="write it as --hub NAME=TABLE[,TABLE]")
+        hubs[name] = tuple(table.strip() for table in tables.split(","))
+    return hubs
