@@ -1,5 +1,6 @@
 """The source: pieces without hole or overlap, watermarks, gaps, and what it refuses."""
 
+import dataclasses
 import time
 from datetime import UTC, datetime
 
@@ -15,7 +16,7 @@ from apache_beam.utils.timestamp import Timestamp
 from tests.event_hubs import Faults, loopback
 from transforms.errors import UserError
 from transforms.io import event_hubs, event_hubs_pool
-from transforms.io.event_hubs import HubConnection, HubSender, Limits, ReadFromEventHubs, WriteToEventHubs
+from transforms.io.event_hubs import HubConnection, HubReader, HubSender, Limits, ReadFromEventHubs, WriteToEventHubs
 from transforms.io.event_hubs_encode import Body
 from transforms.positions import Piece, advance
 
@@ -173,6 +174,26 @@ def test_a_start_beyond_the_end_is_refused(connection):
     with pytest.raises(UserError, match="short/0 ends at 2, but 9 was read from it before"):
         Steps(connection, "short", start=10)()
     assert Steps(connection, "short", start=3)() == []
+
+
+def test_a_hub_made_anew_under_a_running_stream_is_noticed(connection, monkeypatch):
+    steps = Steps(connection, "short", partition="1", limits=Limits(ask_seconds=0.3))
+    put(connection, "short", [b"x"] * 3, partition=1)
+    steps.until()
+    [held] = [held for held in event_hubs_pool._OPEN.values() if held.log == "short/1"]
+    anew = dataclasses.replace(held.ask(), last_sequence_number=-1, is_empty=True)
+    monkeypatch.setattr(held._reader, "properties", lambda: anew)
+    with pytest.raises(UserError, match="short/1 ends at -1, but 2 was read from it before"):
+        steps.until(1, seconds=5)
+
+
+def test_the_backlog_is_known_while_reading(connection):
+    put(connection, "two", [b"x"] * 950, partition=1)
+    steps = Steps(connection, "two", partition="1", limits=Limits(max_events=100))
+    [piece] = steps.until()
+    left = steps.fn.restriction_size(steps.element, steps.restriction)
+    end = HubReader(connection, "two", "1", 0).properties().last_sequence_number
+    assert left == end - piece.value.high
 
 
 def test_another_number_of_partitions_is_noticed(server, connection):

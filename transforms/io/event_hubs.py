@@ -59,7 +59,7 @@ class Limits:
       idle_seconds: how long a partition is silent before its watermark follows the clock. What comes later all the same
         gets the watermark's time, so that nothing is ever late.
       slack_seconds: how far the watermark of a silent partition stays behind the clock.
-      ask_seconds: how often the hub is asked whether a silent partition really has nothing.
+      ask_seconds: how often the hub is asked where a partition ends: for the backlog, and for silent connections.
       check_seconds: how often the number of partitions is looked at.
       until_idle_seconds: ends the read of a partition that was silent for so long; None reads for ever.
     """
@@ -214,9 +214,12 @@ class _ReadFn(beam.DoFn, RestrictionProvider):
         """Asks the hub what is due."""
         if reader.due("partitions", self._limits.check_seconds):
             reader.check_partitions(partition.of)
-        if idle and reader.due("idle", self._limits.ask_seconds):
-            behind = reader.ask().last_sequence_number >= reader.next
-            if behind and reader.silent_seconds > 2 * self._limits.ask_seconds:
+        if not reader.due("state", self._limits.ask_seconds):
+            return
+        behind = reader.ask().last_sequence_number >= reader.next
+        if idle and reader.silent_seconds > self._limits.ask_seconds:
+            reader.check_end()
+            if behind:
                 reader.reopen()  # the hub has more, and the connection says nothing
 
     def _done(self, reader: HeldReader) -> bool:

@@ -27,7 +27,7 @@ class HeldReader:
 
     def __init__(self, reader: HubReader) -> None:
         self._reader = reader
-        self._asked = dict.fromkeys(("partitions", "idle"), time.monotonic())
+        self._asked = dict.fromkeys(("partitions", "state"), time.monotonic())
         self._last_event = time.monotonic()
         self.state: PartitionState | None = None
         self.used = time.monotonic()
@@ -64,6 +64,27 @@ class HeldReader:
         self.state = self._reader.properties()
         return self.state
 
+    def check_end(self) -> None:
+        """Raises:
+        UserError: what is wanted next lies beyond the end that the hub last said.
+        """
+        if self.state is not None and self.next > self.state.last_sequence_number + 1:
+            raise UserError(
+                f"{self.log} ends at {self.state.last_sequence_number}, but {self.next - 1} was read from it before",
+                self.log,
+                "the hub was made anew: write to another lake, or name the new hub otherwise",
+            )
+
+    def _open(self) -> PartitionState:
+        state = self.ask()
+        for _ in range(3):  # what is asked may lag behind what was just read
+            if self.next <= state.last_sequence_number + 1:
+                break
+            time.sleep(0.3)
+            state = self.ask()
+        self.check_end()
+        return state
+
     def check_partitions(self, expected: int) -> None:
         """Raises:
         UserError: the hub has another number of partitions than when the read began.
@@ -82,15 +103,8 @@ class HeldReader:
         Raises:
           UserError: the position wanted lies beyond the hub's end.
         """
-        wanted = self.next
-        opened = self.state is None
-        state = self.state or self.ask()
-        if opened and wanted > state.last_sequence_number + 1:
-            raise UserError(
-                f"{self.log} ends at {state.last_sequence_number}, but {wanted - 1} was read from it before",
-                self.log,
-                "the hub was made anew: write to another lake, or name the new hub otherwise",
-            )
+        wanted, opened = self.next, self.state is None
+        state = self.state or self._open()
         if opened and state.begin_sequence_number > wanted:
             return self._gap(wanted, state.begin_sequence_number - 1)
         events = self._reader.pull(max_events, wait_seconds, max_bytes)
