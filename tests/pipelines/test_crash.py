@@ -77,12 +77,20 @@ def schemas_of(shop: Shop) -> list[tuple]:
     return sorted((row["table"], row["version"], row["column"], row["change"], row["new_type"]) for row in rows)
 
 
+def profiles_of(shop: Shop) -> list[str]:
+    """Those that count: of tables that their run committed."""
+    runs = {(row["run_id"], row["table"]) for row in read_table(shop.lake.runs).to_pylist()}
+    rows = read_table(shop.lake.profiles).to_pylist()
+    kept = [row for row in rows if (row["run_id"], row["table_name"]) in runs]
+    return sorted(str({name: value for name, value in row.items() if name != "run_id"}) for row in kept)
+
+
 def finish(shop: Shop) -> tuple:
     shop.bronze(transactions=shop.root / "t", customers=shop.root / "c", items=shop.root / "i")
     shop.silver(), shop.gold()
     shop.bronze(transactions=shop.root / "t")  # nothing new, but the next command after a death tells what it left
     rejects = [(os.path.basename(r["file"]), r["position"], r["rule"]) for r in shop.rejects()]
-    return bronze_of(shop), shop.everything(), rejects, runs_of(shop), schemas_of(shop)
+    return bronze_of(shop), shop.everything(), rejects, runs_of(shop), schemas_of(shop), profiles_of(shop)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +142,7 @@ def test_new_files_between_a_death_and_the_next_run(tmp_path, expected):
     late.unlink()
     die(shop, "bronze", "after", "3")
     late.write_bytes(kept)
-    bronze, _, rejects, runs, schemas = finish(shop)
+    bronze, _, rejects, runs, schemas, _ = finish(shop)
     assert (bronze, rejects, schemas) == (expected[0], expected[2], expected[4])
     told = [runs["bronze", "CUSTOMER_TRANSACTIONS"], expected[3]["bronze", "CUSTOMER_TRANSACTIONS"]]
     assert told[0]["inputs"] == told[1]["inputs"]
