@@ -188,6 +188,11 @@ class _ReadFn(beam.DoFn, RestrictionProvider):
         tracker: Any = beam.DoFn.RestrictionParam(),
         watermark: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),
     ) -> Iterator[TimestampedValue]:
+        yield from self._read(element, tracker, watermark)
+
+    def _read(
+        self, element: Partition, tracker: Any, watermark: ManualWatermarkEstimator
+    ) -> Iterator[TimestampedValue]:
         begun, clock, limits = time.monotonic(), time.time(), self._limits
         with self._pool.reader(element.hub, element.id, tracker.current_restriction().start) as reader:
             piece = reader.pull(limits.max_events, limits.pull_seconds, limits.max_bytes)
@@ -204,7 +209,7 @@ class _ReadFn(beam.DoFn, RestrictionProvider):
                 watermark.set_watermark(max(last, Timestamp(clock - limits.slack_seconds)))
             tracker.defer_remainder(_seconds(limits.poll_seconds))
             return
-        arrived = max(last, _arrival(piece))
+        arrived = max(last, _arrival(piece) if piece.rows.num_rows else Timestamp(clock))
         yield TimestampedValue(piece, arrived)
         self._count(piece)
         watermark.set_watermark(arrived)
@@ -247,7 +252,7 @@ class _ReadFn(beam.DoFn, RestrictionProvider):
 
 def _arrival(piece: Piece) -> Timestamp:
     times = piece.rows["enqueued_at"]
-    return Timestamp(micros=pc.max(times).cast("int64").as_py()) if len(times) else MIN_TIMESTAMP
+    return Timestamp(micros=pc.max(times).cast("int64").as_py())
 
 
 def _seconds(seconds: float) -> Duration:
