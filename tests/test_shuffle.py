@@ -1,5 +1,8 @@
 """GroupBatches: every row in one bucket, rows with one key together, the same with and without spilling."""
 
+import os
+import resource
+
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
@@ -60,3 +63,32 @@ def test_two_inputs_meet_in_their_bucket(tmp_path, spill):
         grouped = inputs | GroupBatches({"left": ("K",), "right": ("K",)}, 4, str(tmp_path) if spill else None)
         assert_that(grouped | beam.MapTuple(lambda bucket, parts: (bucket, tables_of(parts))), check)
     assert spill == any(tmp_path.iterdir())
+
+
+def test_more_buckets_than_files_may_be_open(tmp_path):
+    """Every row comes back, and spilling into 600 buckets keeps within 64 open files."""
+    rows = 40_000
+
+    def batches(_):
+        for start in range(0, rows, 10_000):  # two schemas: a column that came later
+            keys = [f"K{i}" for i in range(start, start + 10_000)]
+            later = {"LATER": ["x"] * 10_000} if start >= 20_000 else {}
+            yield pa.RecordBatch.from_pydict({"K": keys, "N": list(range(start, start + 10_000)), **later})
+
+    def check(found):
+        tables = [tables_of(parts)["left"] for _, parts in found]
+        assert sorted(n for table in tables for n in table["N"].to_pylist()) == list(range(rows))
+        later = pa.concat_tables(tables, promote_options="default")
+        assert later["LATER"].null_count == 20_000
+        assert len(found) == 600
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 256
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 64, hard))
+    try:
+        with beam.Pipeline(runner=FnApiRunner()) as root:
+            left = root | beam.Create([0]) | beam.FlatMap(batches)
+            grouped = {"left": left} | GroupBatches({"left": ("K",)}, 600, str(tmp_path))
+            assert_that(grouped | beam.MapTuple(lambda bucket, parts: (bucket, list(parts))), check)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -17,6 +17,7 @@ from transforms.batches import register_batch_coder
 from transforms.silver.keys import key_hashes
 
 _FLUSH_ROWS = 131_072
+_ROWS_A_PIECE = 64  # with many buckets more rows are collected, so that pieces stay worth a write
 
 
 class Tagged(NamedTuple):
@@ -27,7 +28,7 @@ class Tagged(NamedTuple):
 
 
 class Spilled(NamedTuple):
-    """A part of one bucket of one input, waiting in an Arrow file."""
+    """A part of one bucket of one input, waiting in a file of Arrow streams."""
 
     tag: str
     path: str
@@ -106,29 +107,32 @@ class _SplitFn(beam.DoFn):
 
 
 class _SpillFn(beam.DoFn):
-    """Writes each bucket's rows to an Arrow file of its own and sends only the path through the shuffle."""
+    """Appends each bucket's rows to an Arrow file of its own and sends only the path through the shuffle.
+
+    A file is open only while rows are added to it, so that thousands of buckets need no more than one open file.
+    """
 
     def __init__(self, tag: str, columns: tuple[str, ...], buckets: int, folder: str) -> None:
         self._tag, self._columns, self._buckets, self._folder = tag, columns, buckets, folder
+        self._flush_rows = max(_FLUSH_ROWS, buckets * _ROWS_A_PIECE)
 
     def start_bundle(self) -> None:
         self._waiting: list[pa.RecordBatch] = []
-        self._writers: dict[tuple[int, str], tuple[str, pa.ipc.RecordBatchFileWriter]] = {}
+        self._paths: dict[int, str] = {}
         self._prefix = os.path.join(self._folder, uuid.uuid4().hex)
 
     def process(self, batch: pa.RecordBatch) -> None:
         if self._waiting and not self._waiting[0].schema.equals(batch.schema):
             self._flush()
         self._waiting.append(batch)
-        if sum(part.num_rows for part in self._waiting) >= _FLUSH_ROWS:
+        if sum(part.num_rows for part in self._waiting) >= self._flush_rows:
             self._flush()
 
     def finish_bundle(self) -> Iterable[beam.utils.windowed_value.WindowedValue]:
         self._flush()
-        for (bucket, _), (path, writer) in self._writers.items():
-            writer.close()
+        for bucket, path in self._paths.items():
             yield beam.transforms.window.GlobalWindows.windowed_value((bucket, Spilled(self._tag, path)))
-        self._writers = {}
+        self._paths = {}
 
     def _flush(self) -> None:
         if not self._waiting:
@@ -137,20 +141,23 @@ class _SpillFn(beam.DoFn):
         self._waiting = []
         for batch in table.to_batches():
             for bucket, rows in split_buckets(batch, self._columns, self._buckets):
-                self._writer(bucket, rows.schema).write_batch(rows)
+                _append(self._paths.setdefault(bucket, f"{self._prefix}-{bucket}.arrows"), rows)
 
-    def _writer(self, bucket: int, schema: pa.Schema) -> pa.ipc.RecordBatchFileWriter:
-        kind = (bucket, schema.to_string())
-        if kind not in self._writers:
-            path = f"{self._prefix}-{len(self._writers)}.arrow"
-            options = pa.ipc.IpcWriteOptions(compression="lz4")
-            self._writers[kind] = (path, pa.ipc.new_file(path, schema, options=options))
-        return self._writers[kind][1]
+
+def _append(path: str, rows: pa.RecordBatch) -> None:
+    """Adds one Arrow stream to a file of several."""
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    with open(path, "ab") as file, pa.ipc.new_stream(file, rows.schema, options=options) as writer:
+        writer.write_batch(rows)
 
 
 def _load(path: str) -> pa.Table:
-    with pa.OSFile(path) as file, pa.ipc.open_file(file) as reader:
-        return reader.read_all()
+    tables = []
+    with pa.OSFile(path) as file:
+        while file.tell() < file.size():
+            with pa.ipc.open_stream(file) as reader:
+                tables.append(reader.read_all())
+    return pa.concat_tables(tables, promote_options="default")
 
 
 def spill_folder(runs_in_process: bool) -> tempfile.TemporaryDirectory | None:

@@ -95,7 +95,11 @@ def _mixed(words: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class KeySet:
-    """The keys of a table: sorted, unique hashes, 8 bytes a key; sets of parts merge in any order to the same set."""
+    """The keys of a table: sorted, unique hashes; sets of parts merge in any order to the same set.
+
+    Each worker holds the whole set of each parent table: 8 bytes a key, and three times that while parts are merged. A
+    hundred million keys are 0.8 GB, fine on one machine; beyond that group children and parents by key instead.
+    """
 
     hashes: np.ndarray
 
