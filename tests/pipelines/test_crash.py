@@ -114,7 +114,7 @@ def test_bronze_killed_around_each_commit(tmp_path, expected, where, number):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["before", "after"])
-@pytest.mark.parametrize("number", [1, 2, 3, 4, 6])  # rejects, three tables, profiles, runs
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 7])  # rejects, profiles, outlier summaries, three tables, runs
 def test_silver_killed_around_each_commit(tmp_path, expected, where, number):
     shop = feed(Shop(tmp_path))
     shop.bronze(transactions=shop.root / "t", customers=shop.root / "c", items=shop.root / "i")
