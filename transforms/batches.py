@@ -44,14 +44,15 @@ class PieceCoder(beam.coders.Coder):
         self._rows = RecordBatchCoder()
 
     def encode(self, value: Piece) -> bytes:
-        head = json.dumps([value.log, value.low, value.high, value.gap]).encode()
+        head = json.dumps([value.log, value.low, value.high, value.gap, value.marks]).encode()
         return b"".join([_LENGTH.pack(len(head)), head, self._rows.encode(value.rows)])
 
     def decode(self, encoded: bytes) -> Piece:
         (length,) = _LENGTH.unpack_from(encoded)
         start = _LENGTH.size + length
-        log, low, high, gap = json.loads(encoded[_LENGTH.size : start])
-        return Piece(log, low, high, self._rows.decode(encoded[start:]), tuple(gap) if gap else None)
+        log, low, high, gap, marks = json.loads(encoded[_LENGTH.size : start])
+        rows = self._rows.decode(encoded[start:])
+        return Piece(log, low, high, rows, tuple(gap) if gap else None, tuple(map(tuple, marks)))
 
     def estimate_size(self, value: Piece) -> int:
         return int(value.rows.nbytes) + 64

@@ -25,7 +25,7 @@ from transforms.io.delta_modes import Append
 from transforms.io.delta_schema import conform
 from transforms.io.delta_sink import TARGET_BYTES
 from transforms.io.delta_table import constraints, create_table, existing_table, explain, open_table, transactions_of
-from transforms.positions import Piece, advance
+from transforms.positions import Advance, Piece, advance
 
 ATTEMPTS = 60
 
@@ -53,6 +53,19 @@ def positions(uri: str, stream: str, logs: Iterable[str]) -> dict[str, int]:
     table, logs = open_table(uri), list(logs)
     known = {} if table is None else transactions_of(table, (position_app(stream, log) for log in logs))
     return {log: known.get(position_app(stream, log), -1) for log in logs}
+
+
+def mark_app(stream: str, log: str, name: str) -> str:
+    """The Delta transaction whose version is a number that goes with the position of `log`; see `Piece.marks`."""
+    return f"{position_app(stream, log)}#{name}"
+
+
+def marks(uri: str, stream: str, log: str, names: Sequence[str]) -> dict[str, int]:
+    """The last committed marks of a log; those that are not there are left out."""
+    apps = {mark_app(stream, log, name): name for name in names}
+    table = open_table(uri)
+    known = {} if table is None else transactions_of(table, apps)
+    return {apps[app]: value for app, value in known.items()}
 
 
 def take_over(
@@ -94,6 +107,8 @@ class StreamWrite:
       idle_seconds: positions without rows are committed at most this often.
       note: what each commit says besides, as (name, value) pairs; values as JSON has them.
       counted_as: what the rows are in the commit's counts, "accepted" or "rejected".
+      contiguous: False for a table that gets a part of the positions only: nothing is waited for then, and what is
+        ahead of the last position is new.
     """
 
     uri: str
@@ -107,6 +122,7 @@ class StreamWrite:
     idle_seconds: float = 10.0
     note: tuple[tuple[str, Any], ...] = ()
     counted_as: str = "accepted"
+    contiguous: bool = True
 
     @property
     def table(self) -> TableWrite:
@@ -125,17 +141,18 @@ class Range:
     oldest_us: int | None = None
     newest_us: int | None = None
     gap: tuple[int, int] | None = None
+    marks: tuple[tuple[str, int], ...] = ()
     seen_at: float = field(default_factory=time.time)
 
 
 @dataclass(frozen=True)
 class StreamCommit:
-    """One commit of a stream: the version it made, its rows, and the newest position of each log."""
+    """One commit of a stream: the version it made, its rows, and the ranges that became part of the table."""
 
     uri: str
     version: int
     rows: int
-    positions: dict[str, int]
+    ranges: tuple[Range, ...]
     dropped: int = 0
     held: int = 0
 
@@ -145,19 +162,19 @@ def write_ranges(write: StreamWrite, pieces: Iterable[Piece]) -> list[Range]:
     ranges: list[Range] = []
     run: list[pa.Table] = []
     low = high = -1
-    log, gap = "", None
+    log, gap, marks = "", None, ()
     for piece in sorted(pieces, key=lambda piece: (piece.low, -piece.high)):
         if log and piece.high <= high:
             continue
         if log and piece.low > high + 1:
-            ranges.append(_write_range(write, log, low, high, run, gap))
+            ranges.append(replace(_write_range(write, log, low, high, run, gap), marks=marks))
             log = ""
         if not log:
-            log, low, high, run, gap = piece.log, piece.low, piece.low - 1, [], None
+            log, low, high, run, gap, marks = piece.log, piece.low, piece.low - 1, [], None, ()
         run.append(_rows_from(pa.Table.from_batches([piece.rows]), write.position, high + 1))
-        high, gap = piece.high, gap or piece.gap
+        high, gap, marks = piece.high, gap or piece.gap, piece.marks or marks
     if log:
-        ranges.append(_write_range(write, log, low, high, run, gap))
+        ranges.append(replace(_write_range(write, log, low, high, run, gap), marks=marks))
     return ranges
 
 
@@ -207,7 +224,8 @@ def _trim(write: StreamWrite, whole: Range, low: int) -> Range:
             value = pa.scalar(text, schema.field(name).type)
             rows = rows.append_column(schema.field(name), pa.repeat(value, len(rows)))
         tables.append(rows.select(schema.names).filter(pc.field(write.position) >= low))
-    return replace(_write_range(write, whole.log, low, whole.high, tables, whole.gap), seen_at=whole.seen_at)
+    part = _write_range(write, whole.log, low, whole.high, tables, whole.gap)
+    return replace(part, marks=whole.marks, seen_at=whole.seen_at)
 
 
 class PositionCommitter:
@@ -244,7 +262,7 @@ class PositionCommitter:
             self._keep(plan)
             self._last = time.time()
             held = sum(map(len, self._waiting.values()))
-            return StreamCommit(self._write.uri, version, plan.rows, plan.cursors, plan.dropped, held)
+            return StreamCommit(self._write.uri, version, plan.rows, tuple(plan.taken), plan.dropped, held)
         raise UserError(
             f"gave up after {ATTEMPTS} attempts, other writers were always faster", self._write.uri, "run again later"
         )
@@ -274,7 +292,7 @@ class PositionCommitter:
         for log, ranges in self._waiting.items():
             app = position_app(self._write.stream, log)
             at = table.transaction_version(app)
-            step = advance(-1 if at is None else at, ranges)
+            step = self._step(-1 if at is None else at, ranges)
             plan.dropped += step.dropped
             plan.held[log] = list(step.held)
             if step.accepted:
@@ -290,13 +308,26 @@ class PositionCommitter:
                 raise PositionGap(what, self._write.uri, "start the stream again")
         return plan
 
+    def _step(self, cursor: int, ranges: Sequence[Range]) -> Advance[Range]:
+        if self._write.contiguous:
+            return advance(cursor, ranges)
+        taken: list[tuple[Range, int]] = []
+        for part in sorted(ranges, key=lambda part: (part.low, -part.high)):
+            if part.high > cursor:
+                taken.append((part, max(part.low, cursor + 1)))
+                cursor = part.high
+        return Advance(tuple(taken), cursor, (), len(ranges) - len(taken))
+
     def _try(self, table: DeltaTable, plan: _Plan) -> int:
         files = [file for part in plan.taken for file in part.files]
         prepared = prepare(self._write.table, files, table)
         if prepared is not table:  # new columns were added meanwhile: look again on the new handle
             self._table = None
             raise CommitFailedError("the table gained columns")
-        transactions = [Transaction(position_app(self._write.stream, log), at) for log, at in plan.cursors.items()]
+        stream = self._write.stream
+        transactions = [Transaction(position_app(stream, log), at) for log, at in plan.cursors.items()]
+        marked = {mark_app(stream, part.log, name): n for part in plan.taken for name, n in part.marks}
+        transactions += [Transaction(app, number) for app, number in marked.items()]
         if self._write.epoch is not None:
             transactions.append(Transaction(owner_app(self._write.stream), self._write.epoch))
         counts = dict.fromkeys(("read", self._write.counted_as), plan.rows)
@@ -309,7 +340,9 @@ class PositionCommitter:
         if taken_too:  # ranges without rows: remembered as one, until rows come or it is time
             for log, high in plan.cursors.items():
                 mine = [part for part in plan.taken if part.log == log]
-                whole = Range(log, min(part.low for part in mine), high, seen_at=mine[0].seen_at)
+                whole = Range(
+                    log, min(part.low for part in mine), high, marks=mine[-1].marks, seen_at=mine[0].seen_at
+                )
                 waiting.setdefault(log, []).append(whole)
         self._waiting = waiting
 

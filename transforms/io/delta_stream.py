@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
-from apache_beam.transforms.window import FixedWindows
+from apache_beam.transforms.window import FixedWindows, GlobalWindows
 
 from transforms.batches import register_batch_coder
 from transforms.io import storage
 from transforms.io.delta_positions import Range, StreamCommit, StreamWrite, committer, write_ranges
+from transforms.io.delta_tail import Backlog, read_range
 from transforms.positions import Piece
 
 
@@ -46,6 +47,49 @@ class WriteStream(beam.PTransform):
             | "OneCommitter" >> beam.GroupByKey()
             | "CommitRanges" >> beam.ParDo(_CommitRangesFn(self.write))
         )
+
+
+@dataclass(eq=False)
+class ReadCommitted(beam.PTransform):
+    """PCollection[StreamCommit] -> PCollection[Piece]: the rows that were committed, read back, in the global window.
+
+    Together with what the table had when the job began (`backlog`) each position of a log comes at least once, and
+    never before it is in the table. `rows` have `columns`; a range without rows is a piece without rows.
+    """
+
+    backlog: Backlog
+    columns: tuple[str, ...]
+
+    def expand(self, commits: beam.PCollection[StreamCommit]) -> beam.PCollection[Piece]:
+        register_batch_coder()
+        before = (
+            commits.pipeline
+            | "Logs" >> beam.Create(sorted(self.backlog.logs), reshuffle=False)
+            | "ReadBacklog" >> beam.ParDo(_BacklogFn(self.backlog, self.columns)).with_output_types(Piece)
+        )
+        live = (
+            commits
+            | "AnyTime" >> beam.WindowInto(GlobalWindows())
+            | "ReadBack" >> beam.ParDo(_ReadBackFn(self.columns)).with_output_types(Piece)
+        )
+        return (before, live) | beam.Flatten()
+
+
+class _ReadBackFn(beam.DoFn):
+    def __init__(self, columns: tuple[str, ...]) -> None:
+        self._columns = columns
+
+    def process(self, done: StreamCommit) -> Iterator[Piece]:
+        for part in done.ranges:
+            yield Piece(part.log, part.low, part.high, read_range(done.uri, part, self._columns), part.gap)
+
+
+class _BacklogFn(beam.DoFn):
+    def __init__(self, backlog: Backlog, columns: tuple[str, ...]) -> None:
+        self._backlog, self._columns = backlog, columns
+
+    def process(self, log: str) -> Iterator[Piece]:
+        yield from self._backlog.pieces(log, self._columns)
 
 
 class _WriteRangesFn(beam.DoFn):
