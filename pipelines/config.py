@@ -31,6 +31,18 @@ class Lake:
         return join(self.uri, "gold", name)
 
     @property
+    def sessions(self) -> str:
+        return join(self.uri, "silver", "sessions")
+
+    @property
+    def live_sessions(self) -> str:
+        return join(self.uri, "silver", "live_sessions")
+
+    @property
+    def late(self) -> str:
+        return join(self.uri, "ops", "late")
+
+    @property
     def rejects(self) -> str:
         return join(self.uri, "ops", "rejects")
 

@@ -24,8 +24,13 @@ from transforms.io.dead_letter import REJECTS
 from transforms.io.delta import arrow_schema, evolve_schema, open_table
 from transforms.io.delta_positions import StreamWrite, positions, take_over
 from transforms.io.delta_stream import WriteStream
-from transforms.io.event_hubs import HubConnection, Limits, ReadFromEventHubs
+from transforms.io.event_hubs import HubConnection, Limits, ReadFromEventHubs, partitions
+from transforms.sessions.fold import Tolerance
+from transforms.sessions.live import LATE_EVENTS, LIVE_SESSIONS, STEP, TABLE, LiveTables
+from transforms.sessions.rules import SessionRules, parse_gaps
+from transforms.sessions.sink import StreamSessionsOf
 
+_SESSIONS, _LATE = "sessions", "late"
 _RUNNERS = ("prism",)
 _UNTIL_IDLE_SECONDS = 5.0
 
@@ -46,6 +51,8 @@ class StreamConfig:
       hubs: hub -> the tables whose rows it carries; events that name no table are of the first.
       name: tells this stream's positions in the tables from those of another one.
       window_seconds: how long rows are gathered for one commit.
+      gap, lateness_seconds: of sessions: the silence that ends one, and how late a row may come.
+      session_buckets: parts that the visitors of one partition are cut into; fixed for the life of a lake.
       until_idle_seconds: ends when no hub has had anything new for so long; None goes on for ever.
     """
 
@@ -56,11 +63,16 @@ class StreamConfig:
     name: str = "events"
     window_seconds: float = 1.0
     until_idle_seconds: float | None = None
+    gap: str = "30m"
+    lateness_seconds: float = 600
+    session_buckets: int = 4
     beam_args: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.window_seconds < 0.1:
             raise UserError(f"a window of {self.window_seconds} s is too short", "--window", "give at least 0.1")
+        self.rules  # noqa: B018 - says what is wrong with the gap
+        Tolerance(self.lateness_seconds)
         if not self.hubs:
             raise UserError("no hub is named", "--hub", "give --hub NAME=TABLE")
         for tables in self.hubs.values():
@@ -79,6 +91,11 @@ class StreamConfig:
     @property
     def tables(self) -> tuple[Contract, ...]:
         return tuple(contract(name) for name in dict.fromkeys(t for tables in self.hubs.values() for t in tables))
+
+    @property
+    def rules(self) -> SessionRules:
+        others, channels = parse_gaps(self.gap)
+        return SessionRules(others, channels)
 
     @property
     def connection(self) -> HubConnection:
@@ -148,6 +165,10 @@ def own(config: StreamConfig, run: Run) -> dict[str, StreamWrite]:
         note=tuple(RunNote(run, "rejects", inputs=tuple(config.hubs)).fields().items()),
         counted_as="rejected",
     )
+    if TABLE in writes:
+        sessions = StreamWrite(lake.live_sessions, LIVE_SESSIONS, config.name, (), STEP.name, arrived="")
+        late = StreamWrite(lake.late, LATE_EVENTS, config.name, (), "position", arrived="", contiguous=False)
+        writes |= {_SESSIONS: sessions, _LATE: late}
     return {
         name: dataclasses.replace(w, epoch=take_over(w.uri, w.schema, w.partition_by, w.stream))
         for name, w in writes.items()
@@ -173,10 +194,23 @@ def ingest_specs(config: StreamConfig, run: Run) -> dict[str, IngestSpec]:
 
 
 def build(root: beam.Pipeline, config: StreamConfig, run: Run, writes: Mapping[str, StreamWrite]) -> None:
-    """Wires hubs -> bronze rows -> one branch a table, and the rejects of all."""
+    """Wires hubs -> bronze rows -> one branch a table, and the rejects of all; sessions follow what bronze has."""
     begin = Begin(config.name, targets(config))
     limits = Limits(until_idle_seconds=config.until_idle_seconds)
     events = root | "ReadEvents" >> ReadFromEventHubs(config.connection, tuple(config.hubs), begin, limits)
     ingested = events | "IngestEvents" >> IngestEvents(config.hubs, ingest_specs(config, run))
-    for name in (*(table.name for table in config.tables), REJECTED):
-        ingested[name] | f"Write {name}" >> WriteStream(writes[name], config.window_seconds)
+    committed = {
+        name: ingested[name] | f"Write {name}" >> WriteStream(writes[name], config.window_seconds)
+        for name in (*(table.name for table in config.tables), REJECTED)
+    }
+    if TABLE in committed:
+        committed[TABLE] | "SessionsOf" >> _sessions(config, writes)
+
+
+def _sessions(config: StreamConfig, writes: Mapping[str, StreamWrite]) -> StreamSessionsOf:
+    bronze, sessions, late = writes[TABLE], writes[_SESSIONS], writes[_LATE]
+    tables = LiveTables(bronze.uri, sessions.uri, late.uri, config.name, config.session_buckets)
+    hubs = [hub for hub, names in config.hubs.items() if TABLE in {contract(name).name for name in names}]
+    logs = tuple(f"{hub}/{partition}" for hub in hubs for partition in partitions(config.connection, hub))
+    tolerance = Tolerance(config.lateness_seconds)
+    return StreamSessionsOf(tables, logs, sessions, late, config.rules, tolerance, 2 * config.window_seconds)

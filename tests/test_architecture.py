@@ -12,6 +12,7 @@ WIRING = {
     "transforms/batches.py",
     "transforms/counts.py",
     "transforms/shuffle.py",
+    "transforms/sessions/sink.py",
     "transforms/bronze/ingest.py",
     "transforms/bronze/stream.py",
     "transforms/sessions/sessionize.py",

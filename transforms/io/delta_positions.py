@@ -157,12 +157,19 @@ class StreamCommit:
     held: int = 0
 
 
-def write_ranges(write: StreamWrite, pieces: Iterable[Piece]) -> list[Range]:
-    """Writes the rows of one log into files, a range for each run of positions without a gap."""
+def write_ranges(write: StreamWrite, pieces: Iterable[Piece], joined: bool = True) -> list[Range]:
+    """Writes the rows of one log into files, a range for each run of positions without a gap.
+
+    Args:
+      joined: False makes a range of each piece as it is; for a table that gets a part of the positions only.
+    """
+    if not joined:
+        return [_write_range(write, p.log, p.low, p.high, [pa.Table.from_batches([p.rows])], p.gap) for p in pieces]
     ranges: list[Range] = []
     run: list[pa.Table] = []
     low = high = -1
-    log, gap, marks = "", None, ()
+    log, gap = "", None
+    marks: tuple[tuple[str, int], ...] = ()
     for piece in sorted(pieces, key=lambda piece: (piece.low, -piece.high)):
         if log and piece.high <= high:
             continue

@@ -16,7 +16,7 @@ from transforms.shuffle import split_buckets
 
 FED = pa.schema([*EVENTS, CLOCK, POSITION])  # what the stream's state is fed with
 NO_CLOCK = -(2**62)  # before all times
-_CLOCK_KEY, _SAFE_KEY = b"clock_us", b"safe_position"
+_CLOCK_KEY = b"clock_us"
 
 
 def bucket_pieces(piece: Piece, buckets: int, arrived_us: int) -> Iterator[Piece]:
@@ -52,16 +52,6 @@ def _fed(piece: Piece) -> pa.Table:
 def clock_of(rows: pa.RecordBatch) -> int:
     """How far the log was behind these rows, microseconds of event time; NO_CLOCK if it told none."""
     return int((rows.schema.metadata or {}).get(_CLOCK_KEY, NO_CLOCK))
-
-
-def safe_of(rows: pa.RecordBatch) -> int:
-    """The position that a replay has to begin at, to have all rows again whose sessions have not left."""
-    return int(rows.schema.metadata[_SAFE_KEY])
-
-
-def stand(rows: pa.RecordBatch, clock_us: int, safe: int) -> pa.RecordBatch:
-    """The rows with where the log stands behind them."""
-    return rows.replace_schema_metadata({_CLOCK_KEY: str(clock_us).encode(), _SAFE_KEY: str(safe).encode()})
 
 
 def taken(piece: Piece, keep_from: int, clock_us: int) -> pa.RecordBatch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -18,23 +18,34 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP, Duration
 from transforms.batches import PieceCoder, RecordBatchCoder, as_batch, register_batch_coder
 from transforms.errors import UserError
 from transforms.positions import Piece, advance
-from transforms.sessions.bucket import FED, NO_CLOCK, bucket_pieces, clock_of, stand, taken
+from transforms.sessions.bucket import FED, NO_CLOCK, bucket_pieces, clock_of, taken
 from transforms.sessions.event import split_events
-from transforms.sessions.fold import Folded, SessionState, Tolerance, finish, fold
+from transforms.sessions.fold import CLOCK, Folded, SessionState, Tolerance, finish, fold
 from transforms.sessions.rules import SessionRules
 from transforms.sessions.sessionize import REJECTED
 
 LATE_ROWS = "late"
+STEPS = 1 << 20  # steps between two positions of a log; see `SessionizeStream`
 _MAIN = "main"
 _DAY_SECONDS = 86_400
 
 
 class StreamSessions(NamedTuple):
-    """`sessions`: pieces of SESSIONS that are final; `late`: batches of LATE; `rejected`: as of `SessionizeEvents`."""
+    """`sessions`: pieces of SESSIONS that are final; `late`: pieces of LATE; `rejected`: as of `SessionizeEvents`."""
 
     sessions: beam.PCollection
     late: beam.PCollection
     rejected: beam.PCollection
+
+
+class Standing(NamedTuple):
+    """Where a bucket stands when a job begins: the last position it took and the last step it gave out, the clock,
+    and the rows (FED) of sessions that are open."""
+
+    cursor: int
+    given: int
+    clock_us: int
+    rows: pa.Table
 
 
 @dataclass(eq=False)
@@ -54,19 +65,23 @@ class SessionizeStream(beam.PTransform):
     Rows wait in a bag and are folded when the clock has moved by `fold_seconds`: so the cost of looking at the state
     is bounded a second of the stream's time, and a session leaves that much later at most.
 
-    `sessions` are pieces of the log "<log>/<bucket>", which say with `safe_of` where a replay has to begin. They come
-    also without rows, so that it moves. What leaves because the source ended may repeat the last position: upsert by
-    session_id. State a bucket: the rows of open sessions (Arrow, LZ4), those that wait, and a cursor. Metrics in
+    `sessions` are pieces of the log "<log>/<bucket>". Sessions also leave between two positions, in silence, so their
+    pieces count in steps: position p of the log is step p * STEPS. Marks say from where the rows are that have not
+    left ("safe", a position) and the clock ("clock", microseconds): with those, `restore` has what a bucket held.
+    Pieces come also without rows, so that the marks move. `late` are pieces of the same logs in positions; those of
+    one step come before the sessions of it. State a bucket: the rows of open sessions (Arrow, LZ4), those that wait, and a cursor. Metrics in
     "sessions": state_rows, state_bytes (distributions), closed, late, duplicates, repeated_pieces, rejected.
 
     Attributes:
       start: the first wanted position of a log; without it the first piece that comes says where a log begins.
+      restore: bucket's log -> where it stands; instead of `start`, after a restart.
     """
 
     rules: SessionRules
     tolerance: Tolerance = field(default_factory=Tolerance)
     buckets: int = 8
     start: Callable[[str], int] | None = None
+    restore: Callable[[str], Standing] | None = None
     fold_seconds: float = 5
     silence_closes: bool = False
     close_at_end: bool = False
@@ -86,7 +101,7 @@ class SessionizeStream(beam.PTransform):
         cut = keyed | "CutOpenSessions" >> beam.ParDo(_SessionsFn(self)).with_outputs(LATE_ROWS, main=_MAIN)
         return StreamSessions(
             cut[_MAIN] | "Sessions" >> beam.Map(_same).with_output_types(Piece),
-            cut[LATE_ROWS] | "Late" >> beam.Map(_same).with_output_types(pa.RecordBatch),
+            cut[LATE_ROWS] | "Late" >> beam.Map(_same).with_output_types(Piece),
             buckets[REJECTED] | "Rejected" >> beam.Map(_same).with_output_types(pa.RecordBatch),
         )
 
@@ -119,7 +134,7 @@ class _BucketFn(beam.DoFn):
 
 
 class _Place(NamedTuple):
-    """Where a bucket is: the last position taken and given on, the clock, when it was folded, and what waits."""
+    """Where a bucket is: the last position taken, the last step given on, the clock, when it was folded, what waits."""
 
     cursor: int
     given: int
@@ -138,7 +153,7 @@ class _SessionsFn(beam.DoFn):
     SILENT = TimerSpec("silent", TimeDomain.WATERMARK)
 
     def __init__(self, spec: SessionizeStream) -> None:
-        self._rules, self._tolerance, self._start = spec.rules, spec.tolerance, spec.start
+        self._rules, self._tolerance, self._start, self._restore = spec.rules, spec.tolerance, spec.start, spec.restore
         self._silence_us = spec.rules.longest_gap_us + spec.tolerance.late_us + 1 if spec.silence_closes else None
         self._every_us, self._close, self._max_held = round(spec.fold_seconds * 1e6), spec.close_at_end, spec.max_held
         self._rows = Metrics.distribution("sessions", "state_rows")
@@ -161,11 +176,10 @@ class _SessionsFn(beam.DoFn):
         found = places.read()
         if not found:  # a day before the end of time, so that windows that come behind still take what leaves then
             ended.set(GlobalWindow().max_timestamp() - _DAY_SECONDS)
-        place = self._take(key, _Place(*found) if found else self._begin(piece), piece, waiting, held)
+        place = self._take(key, _Place(*found) if found else self._begin(piece, opened), piece, waiting, held)
         if place.clock_us // self._every_us > place.folded_us // self._every_us:
             folded, place = self._fold(place, opened, waiting)
-            yield from self._out(key, place, folded)
-            place = place._replace(given=place.cursor)
+            place = place._replace(given=(yield from self._out(key, place, folded)))
         places.write(tuple(place))
         if self._silence_us is not None:
             silent.set(arrived + Duration(micros=self._silence_us))
@@ -183,8 +197,7 @@ class _SessionsFn(beam.DoFn):
             return
         place = place._replace(clock_us=place.clock_us + self._silence_us)
         folded, place = self._fold(place, opened, waiting)
-        yield from self._out(key, place, folded)
-        places.write(tuple(place._replace(given=place.cursor)))
+        places.write(tuple(place._replace(given=(yield from self._out(key, place, folded)))))
 
     @on_timer(ENDED)
     def at_end(
@@ -198,17 +211,23 @@ class _SessionsFn(beam.DoFn):
         if place.held:
             raise _missing(key, place)
         folded, place = self._fold(place, opened, waiting)
-        yield from self._out(key, place, folded)
-        place = place._replace(given=place.cursor)
+        place = place._replace(given=(yield from self._out(key, place, folded)))
         if self._close:
             last = finish(SessionState.from_bytes(opened.read()), self._rules)
             opened.write(last.state.to_bytes())
-            yield from self._out(key, place, last)
+            place = place._replace(given=(yield from self._out(key, place, last)))
         places.write(tuple(place))
 
-    def _begin(self, piece: Piece) -> _Place:
+    def _begin(self, piece: Piece, opened: Any) -> _Place:
+        if self._restore is not None:
+            stood = self._restore(piece.log)
+            if stood.rows.num_rows:  # they were taken up before: none of them is late, and none ends a session
+                held = stood.rows.drop_columns([CLOCK.name])
+                state = fold(SessionState.empty(), held, stood.clock_us, self._rules, self._tolerance).state
+                opened.write(state.to_bytes())
+            return _Place(stood.cursor, stood.given, stood.clock_us, stood.clock_us, 0, 0)
         first = piece.low if self._start is None else self._start(piece.log.rpartition("/")[0])
-        return _Place(first - 1, first - 1, NO_CLOCK, NO_CLOCK, 0, 0)
+        return _Place(first - 1, first * STEPS - 1, NO_CLOCK, NO_CLOCK, 0, 0)
 
     def _take(self, key: str, place: _Place, piece: Piece, waiting: Any, held: Any) -> _Place:
         """Puts what goes on at the cursor to what waits, and holds what is ahead."""
@@ -240,17 +259,25 @@ class _SessionsFn(beam.DoFn):
         self._bytes.update(len(encoded))
         return folded, place._replace(folded_us=place.clock_us, waiting=0)
 
-    def _out(self, key: str, place: _Place, folded: Folded) -> Iterator[Piece | beam.pvalue.TaggedOutput]:
+    def _out(self, key: str, place: _Place, folded: Folded) -> Generator[Piece | beam.pvalue.TaggedOutput, None, int]:
+        """Gives out what a fold made; returns the last step given."""
         self._rows.update(folded.state.rows.num_rows)
         self._counters["closed"].inc(folded.closed.num_rows)
         self._counters["late"].inc(folded.late.num_rows)
         self._counters["duplicates"].inc(folded.duplicates)
-        safe = folded.state.safe_position
-        rows = stand(as_batch(folded.closed), place.clock_us, place.cursor + 1 if safe is None else safe)
-        if place.cursor > place.given or rows.num_rows:
-            yield Piece(key, min(place.given + 1, place.cursor), place.cursor, rows)
         if folded.late.num_rows:
-            yield beam.pvalue.TaggedOutput(LATE_ROWS, as_batch(folded.late))
+            low = pa.compute.min(folded.late["position"]).as_py()
+            late = Piece(key, low, max(low, place.cursor), as_batch(folded.late))
+            yield beam.pvalue.TaggedOutput(LATE_ROWS, late)
+        last = place.cursor * STEPS
+        if last <= place.given and not folded.closed.num_rows:
+            return place.given
+        safe = folded.state.safe_position
+        marks = [("safe", place.cursor + 1 if safe is None else safe)]
+        marks += [("clock", place.clock_us)] if place.clock_us != NO_CLOCK else []
+        last = max(last, place.given + 1)
+        yield Piece(key, place.given + 1, last, as_batch(folded.closed), marks=tuple(marks))
+        return last
 
 
 def _missing(key: str, place: _Place) -> RuntimeError:
