@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.positions import Piece
-from transforms.sessions.bucket import NO_CLOCK, bucket_pieces, clock_of, safe_of, stand, taken
+from transforms.sessions.bucket import NO_CLOCK, bucket_pieces, clock_of, taken
 from transforms.sessions.fold import POSITION
 
 micros = st.integers(-(10**6), 10**6)
@@ -56,8 +56,6 @@ def test_rows_that_do_not_know_their_position_have_that_of_their_piece():
     assert part.rows["position"].to_pylist() == [10, 10]
 
 
-def test_a_piece_without_rows_has_no_clock_and_where_it_stands_travels_with_the_rows():
+def test_a_piece_without_rows_has_no_clock():
     parts = list(bucket_pieces(piece(3, []), 2, 100))
     assert [clock_of(part.rows) for part in parts] == [NO_CLOCK, NO_CLOCK]
-    told = stand(parts[0].rows, 7, 3)
-    assert (clock_of(told), safe_of(told)) == (7, 3)

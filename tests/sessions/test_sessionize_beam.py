@@ -17,13 +17,13 @@ from apache_beam.transforms.window import IntervalWindow, Sessions, TimestampedV
 from apache_beam.utils.timestamp import Duration
 
 from tests.sessions import plain_sessions as plain
-from transforms.batches import as_batch, register_batch_coder
+from transforms.batches import as_batch, as_table, register_batch_coder
 from transforms.positions import Piece
-from transforms.sessions.bucket import safe_of
+from transforms.sessions.bucket import FED, bucket_pieces
 from transforms.sessions.fold import Tolerance
 from transforms.sessions.rules import SessionRules
 from transforms.sessions.sessionize import SessionizeEvents
-from transforms.sessions.stream import SessionizeStream
+from transforms.sessions.stream import STEPS, SessionizeStream, Standing
 from transforms.sessions.summarise import sessions_of
 
 RULES = SessionRules(channel_gap_seconds=(("app", 300), ("tv", 7200)))
@@ -157,7 +157,7 @@ def run_stream(
         made.sessions | "KeepSessions" >> beam.Map(partial(plain.keep, "sessions"))
         made.rejected | "KeepRejected" >> beam.Map(partial(plain.keep, "rejected"))
         made.late | "KeepLate" >> beam.Map(partial(plain.keep, "late"))
-    late = plain.KEPT.pop("late", [])
+    late = [piece.rows for piece in plain.KEPT.pop("late", [])]
     return plain.KEPT.pop("sessions", []), pa.Table.from_batches(late) if late else None
 
 
@@ -192,23 +192,41 @@ def test_late_rows_leave_by_their_own_output_and_all_else_is_as_without_them(eve
     assert rows_of(found).equals(sessions_of(plain.table(events), RULES))
 
 
-def test_what_leaves_says_where_it_stands_and_a_replay_from_the_safe_position_gives_the_rest(events):
-    """Stopped behind any piece of sessions, a new run from its safe position gives all that had not left."""
+def test_what_leaves_says_where_it_stands_and_from_there_the_rest_follows(events):
+    """Stopped behind any piece of sessions, a new run that has the open rows again gives just what had not left."""
     pieces = stream_of(events, 60)
     found, _ = run_stream(pieces, transform())
     of_key = [piece for piece in found if piece.log == "hub/0/1"]
-    inner = of_key[:-1]  # the last one is what leaves at the end, at the last position
-    assert [piece.low for piece in inner] == [0, *(piece.high + 1 for piece in inner[:-1])]
-    assert all(safe_of(piece.rows) <= piece.high + 1 for piece in inner)
+    assert [piece.low for piece in of_key] == [0, *(piece.high + 1 for piece in of_key[:-1])]
+    assert all(dict(piece.marks)["safe"] <= piece.high // STEPS + 1 for piece in of_key)
     stopped = of_key[: len(of_key) // 2]
-    safe = safe_of(stopped[-1].rows)
-    again = [piece_of_from(piece, safe) for piece in pieces if piece.high >= safe]
-    rest, _ = run_stream(again, transform(start=lambda log: safe))
-    ids = [
-        {i for piece in several for i in piece.rows["session_id"].to_pylist()}
-        for several in (stopped, [piece for piece in rest if piece.log == "hub/0/1"], of_key)
+    cursor = stopped[-1].high // STEPS
+    again = [piece_of_from(piece, cursor + 1) for piece in pieces if piece.high > cursor]
+    left = {row["session_id"] for piece in stopped for row in piece.rows.to_pylist()}
+    stood = partial(standing, events=events, pieces=pieces, last=stopped[-1], left=left)
+    rest, late = run_stream(again, transform(start=None, restore=stood))
+    assert late is None
+    then = [piece for piece in rest if piece.log == "hub/0/1"]
+    assert then[0].low == stopped[-1].high + 1
+    assert rows_of([*stopped, *then]).equals(rows_of(of_key))
+
+
+def standing(log: str, events: list[dict], pieces: list[Piece], last: Piece, left: set[str]) -> Standing:
+    """What bucket 1 held behind its piece `last`: the rows so far that are in none of the sessions that left."""
+    cursor, marks = last.high // STEPS, dict(last.marks)
+    if log != "hub/0/1":
+        return Standing(cursor, last.high, marks["clock"], FED.empty_table())
+    rows = {row["position"]: row for piece in pieces for row in piece.rows.to_pylist() if row["position"] <= cursor}
+    gone = [row for row in sessions_of(plain.table(events), RULES).to_pylist() if row["session_id"] in left]
+    spans = {(s["visitor"], s["started_at"], s["ended_at"]) for s in gone}
+    open_rows = [
+        row
+        for row in rows.values()
+        if not any(who == row["visitor"] and start <= row["event_time"] <= end for who, start, end in spans)
     ]
-    assert ids[0] | ids[1] >= ids[2]
+    held = Piece("hub/0", 0, cursor, as_batch(pa.Table.from_pylist(open_rows, pieces[0].rows.schema)))
+    part = next(part for part in bucket_pieces(held, 2, 2**62) if part.log == log)
+    return Standing(cursor, last.high, marks["clock"], as_table(part.rows))
 
 
 def piece_of_from(piece: Piece, safe: int) -> Piece:
@@ -226,7 +244,7 @@ def test_a_piece_that_never_comes_is_said_and_not_passed_over(events):
 def test_without_closing_at_the_end_open_sessions_stay_for_the_next_run():
     now = [{"visitor": "a", "event_time": plain.BASE, "event_id": "1"}]
     found, _ = run_stream([piece_of(now, 0)], transform(buckets=1, close_at_end=False))
-    assert [(piece.rows.num_rows, safe_of(piece.rows)) for piece in found] == [(0, 0)]
+    assert [(piece.rows.num_rows, dict(piece.marks)["safe"]) for piece in found] == [(0, 0)]
 
 
 @pytest.mark.parametrize("silence_closes", [True, False])
@@ -239,7 +257,7 @@ def test_a_silent_log_closes_its_sessions_if_asked(silence_closes):
     found, late = run_stream(pieces, given, apart_seconds=RULES.longest_gap_us / 1e6 + 700)
     assert late is None
     behind = [piece.high for piece in found for row in piece.rows.to_pylist() if row["events"] == 3]
-    assert behind == ([2] if silence_closes else [3])  # before the next rows, or with them
+    assert behind == ([2 * STEPS + 1] if silence_closes else [3 * STEPS])  # before the next rows, or with them
 
 
 def test_rows_without_a_visitor_are_refused_and_counted_in_the_stream():

@@ -347,9 +347,7 @@ class PositionCommitter:
         if taken_too:  # ranges without rows: remembered as one, until rows come or it is time
             for log, high in plan.cursors.items():
                 mine = [part for part in plan.taken if part.log == log]
-                whole = Range(
-                    log, min(part.low for part in mine), high, marks=mine[-1].marks, seen_at=mine[0].seen_at
-                )
+                whole = Range(log, min(part.low for part in mine), high, marks=mine[-1].marks, seen_at=mine[0].seen_at)
                 waiting.setdefault(log, []).append(whole)
         self._waiting = waiting
 

@@ -94,7 +94,9 @@ class LiveTables:
         if log not in self._events or self._events[log][0] > low:
             begin = min(low, *(self._safe(f"{log}/{bucket}", low) for bucket in range(self.buckets)))
             backlog = Backlog(self.bronze, self.stream, {log: begin})
-            pieces = [events_of(pa.Table.from_batches([p.rows]), self.country) for p in backlog.pieces(log, bronze_columns())]
+            pieces = [
+                events_of(pa.Table.from_batches([p.rows]), self.country) for p in backlog.pieces(log, bronze_columns())
+            ]
             none = pa.schema([*EVENTS, pa.field("position", pa.int64())]).empty_table()
             self._events[log] = (begin, pa.concat_tables([none, *pieces]))
         return self._events[log][1]

@@ -91,7 +91,7 @@ class _WriteFn(beam.DoFn):
         self._sessions, self._late = sessions, late
 
     def process(self, element: tuple[str, dict[str, Iterable[Piece]]]) -> Iterator[tuple[None, tuple[str, Range]]]:
-        log, pieces = element
+        pieces = element[1]
         for part in write_ranges(self._late, [_told(p, LATE_EVENTS) for p in pieces[_LATE]], joined=False):
             yield None, (_LATE, part)
         for part in write_ranges(self._sessions, [_told(p, LIVE_SESSIONS) for p in pieces[_SESSIONS]]):

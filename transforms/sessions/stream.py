@@ -69,8 +69,10 @@ class SessionizeStream(beam.PTransform):
     pieces count in steps: position p of the log is step p * STEPS. Marks say from where the rows are that have not
     left ("safe", a position) and the clock ("clock", microseconds): with those, `restore` has what a bucket held.
     Pieces come also without rows, so that the marks move. `late` are pieces of the same logs in positions; those of
-    one step come before the sessions of it. State a bucket: the rows of open sessions (Arrow, LZ4), those that wait, and a cursor. Metrics in
-    "sessions": state_rows, state_bytes (distributions), closed, late, duplicates, repeated_pieces, rejected.
+    one step come before the sessions of it.
+
+    State a bucket: the rows of open sessions (Arrow, LZ4), those that wait, and a cursor. Metrics in "sessions":
+    state_rows, state_bytes (distributions), closed, late, duplicates, repeated_pieces, rejected.
 
     Attributes:
       start: the first wanted position of a log; without it the first piece that comes says where a log begins.
