@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -190,10 +191,13 @@ class _SessionsFn(beam.DoFn):
     def at_silence(
         self,
         key: Any = beam.DoFn.KeyParam,
+        due: Any = beam.DoFn.TimestampParam,
         opened: Any = beam.DoFn.StateParam(OPEN),
         places: Any = beam.DoFn.StateParam(PLACE),
         waiting: Any = beam.DoFn.StateParam(WAITING),
     ) -> Iterator[Piece | beam.pvalue.TaggedOutput]:
+        if due.micros > time.time() * 1e6:
+            return  # the source ended, and took the watermark to the end of time: that is no silence
         place = _Place(*places.read())
         if place.held or place.clock_us == NO_CLOCK or self._silence_us is None:
             return
