@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from transforms.errors import UserError
 from transforms.io.event_hubs_loopback.process import LoopbackProcess
 
 AZURITE = "azurite@3.37.0"
@@ -120,3 +121,21 @@ def start_loopback(tmp_path) -> Iterator[Callable[..., LoopbackProcess]]:
     yield start
     for server in started:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def prism() -> str:
+    """Prism's program, fetched by Go where it is not there yet."""
+    from pipelines.prism import find_prism  # Beam's import is for those who need it
+
+    try:
+        return str(find_prism())
+    except UserError:
+        if shutil.which("go") is None:
+            pytest.skip("neither prism nor go found")
+        raise
+
+
+@pytest.fixture
+def free_port() -> int:
+    return _free_port()

@@ -1,0 +1,150 @@
+"""The stream as a user meets it: events of all hubs to bronze, stopped and started again."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from pipelines import bronze
+from pipelines.config import Lake, Run
+from tests.event_hubs import LoopbackProcess, loopback
+from tests.streaming import TABLES, Sent, assert_same, bronze_rows, count_rows, running, stream, until
+from transforms.contracts import contract
+from transforms.generator.dataset import tables
+from transforms.generator.jsonl import to_json_lines
+from transforms.generator.spec import GeneratorSpec
+from transforms.io.delta import open_table, read_table
+
+pytestmark = pytest.mark.slow
+
+FORMS = {"transactions": "arrow", "items": "arrow", "behavioral": "row", "sessions": "lines", "engagement": "lines"}
+
+
+@dataclass
+class Day:
+    """What was sent, and the lake of a stream that has taken it."""
+
+    server: LoopbackProcess
+    lake: Path
+    hubs: dict[str, Sent]
+    told: dict
+
+
+@pytest.fixture(scope="module")
+def day(prism, tmp_path_factory) -> Day:
+    root = tmp_path_factory.mktemp("stream")
+    with loopback(root / "hub", dict.fromkeys(TABLES, 2)) as server:
+        rows = {name: [table] for name, table in tables(GeneratorSpec(customers=12).clean)}
+        hubs = {hub: Sent(server, hub) for hub in TABLES}
+        for hub, sent in hubs.items():
+            whole = pa.concat_tables(rows[sent.table])
+            sent.send(whole.slice(0, len(whole) // 2), FORMS.get(hub, "row"))
+            break_some(sent)
+            sent.send(whole.slice(len(whole) // 2), FORMS.get(hub, "row")).flush().close()
+        done = stream(server, root / "lake", "--until-idle", "--json")
+        yield Day(server, root / "lake", hubs, json.loads(done.stdout))
+
+
+def break_some(sent: Sent) -> None:
+    sent.send_broken(b"no JSON {", "json_syntax")
+    sent.send_broken(b"no Arrow", "not_arrow", form="arrow")
+    sent.send_broken(b'{"A": 1}', "unknown_schema", schema_id="NO_SUCH_TABLE/3")
+    sent.send_broken(b'{"CUSTOMER_ID": "C1"}', "required")
+
+
+@pytest.mark.parametrize("hub", TABLES)
+def test_bronze_holds_what_was_sent_and_where(day, hub):
+    sent = day.hubs[hub]
+    assert_same(bronze_rows(day.lake, sent.table), sent.expected)
+
+
+def test_what_was_broken_is_a_reject_with_its_bytes(day):
+    found = read_table(Lake(str(day.lake)).rejects).to_pylist()
+    expected = [(*broken, hub.table) for hub in day.hubs.values() for broken in hub.broken]
+    assert sorted((r["file"], r["position"], r["raw"], r["rule"], r["table"]) for r in found) == sorted(expected)
+
+
+def test_the_counts_add_up(day):
+    runs = pl.DataFrame(pl.from_arrow(read_table(Lake(str(day.lake)).runs)))
+    assert (runs["read"] == runs["accepted"] + runs["rejected"] + runs["duplicates"]).all()
+    accepted = dict(runs.group_by("table").agg(pl.col("accepted").sum()).iter_rows())
+    rows = {sent.table: sent.expected.num_rows for sent in day.hubs.values()}
+    assert {name: count for name, count in accepted.items() if count} == rows
+    broken = sum(len(sent.broken) for sent in day.hubs.values())
+    assert (runs["rejected"].sum(), day.told["rejected"], day.told["rows"]) == (broken, broken, sum(rows.values()))
+    assert {row["table"]: row["rows"] for row in day.told["tables"]} == {
+        **{name.lower(): count for name, count in rows.items()},
+        "rejected": broken,
+    }
+
+
+def test_the_batch_path_makes_the_same_rows_of_files(day, tmp_path):
+    """The same rows as JSON lines in files: the same business columns, types, quality scores and partitions."""
+    lake = Lake(str(tmp_path / "lake"))
+    for hub, sent in day.hubs.items():
+        found = contract(sent.table)
+        path = tmp_path / hub / "part.jsonl"
+        path.parent.mkdir()
+        path.write_bytes(to_json_lines(sent.expected.select(found.names)))
+        bronze.ingest(lake, Run("bronze"), [bronze.TableInput(found, str(path))])
+        columns = [*found.names, "_quality_score", "_quality_issues", "_source", "_schema_version", *found.partition_by]
+        by = [(name, "ascending") for name in found.key]
+        from_files = read_table(lake.bronze(found), columns=columns).sort_by(by)
+        from_hub = read_table(Lake(str(day.lake)).bronze(found), columns=columns).sort_by(by)
+        assert_same(from_hub, from_files)
+
+
+def test_a_second_run_changes_nothing(day):
+    lake = Lake(str(day.lake))
+    uris = [lake.bronze(contract(sent.table)) for sent in day.hubs.values()] + [lake.rejects]
+    before = [sorted(open_table(uri).file_uris()) for uri in uris]
+    counted = pc.sum(read_table(lake.runs)["read"]).as_py()
+    told = json.loads(stream(day.server, day.lake, "--until-idle", "--json").stdout)
+    assert (told["rows"], told["rejected"], told["restarts"]) == (0, 0, 0)
+    assert [sorted(open_table(uri).file_uris()) for uri in uris] == before
+    assert pc.sum(read_table(lake.runs)["read"]).as_py() == counted
+
+
+def page_views(first: int, count: int) -> pa.Table:
+    numbers = range(first, first + count)
+    schema = contract("CUSTOMER_BEHAVIORAL_EVENTS").arrow
+    made = {"EVENT_ID": [f"E{n}" for n in numbers], "CUSTOMER_ID": [f"C{n % 7}" for n in numbers]}
+    made |= {"EVENT_TYPE": ["PAGE_VIEW"] * count, "EVENT_DATE": [n * 1_000_000 for n in numbers]}
+    return pa.table({f.name: pa.array(made.get(f.name, [None] * count), f.type) for f in schema}, schema=schema)
+
+
+def scraped(port: int) -> dict[str, float]:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"http://127.0.0.1:{port}/metrics") as page:
+        lines = page.read().decode().splitlines()
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[:1] != "#")}
+
+
+def test_it_is_watched_stopped_by_a_signal_and_goes_on_where_it_was(prism, tmp_path, start_loopback, free_port):
+    sent, lake = Sent(start_loopback({"behavioral": 2}), "behavioral"), tmp_path / "lake"
+    sent.send(page_views(0, 500)).flush()
+    hub = ("--hub", f"behavioral={sent.table}")
+    with running(sent.server, lake, *hub, "--metrics-port", free_port) as process:
+        until(lambda: count_rows(lake, sent.table) == 500)
+        rows = f'c360_stream_rows{{table="{sent.table}"}}'
+        until(lambda: scraped(free_port)[rows] == 500)
+        found = scraped(free_port)
+        assert found[f'c360_stream_lost{{table="{sent.table}"}}'] == found["c360_stream_restarts"] == 0
+        assert 0 < found[f'c360_stream_lag{{table="{sent.table}"}}'] < 60
+        sent.send(page_views(500, 500), "row").flush()
+        asked = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30)
+        assert (process.returncode, "Traceback" in out + err) == (0, False), out + err
+        assert time.monotonic() - asked < 10
+    sent.send(page_views(1000, 500), "lines").flush()
+    stream(sent.server, lake, *hub, "--until-idle")
+    assert_same(bronze_rows(lake, sent.table), sent.expected)
