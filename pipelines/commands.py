@@ -107,6 +107,7 @@ def _say_silver(result: silver.SilverResult, seconds: float, out: Output) -> Non
         out.say("silver: nothing new; silver is up to date with bronze")
         return
     read = sum(table.counts.read for table in result.tables)
+    out.facts["notes"] = list(result.notes)
     for note in result.notes:
         out.say(note)
     out.say(f"silver: {counted(read, 'row')} in {seconds:.1f} s")

@@ -101,7 +101,10 @@ def ties():
     return days, [3, 1, 1, 2]
 
 
-@pytest.mark.parametrize("silver_after", [{3}, {0, 3}, {0, 1, 2, 3}, {1, 3}, {2, 3}])
+@pytest.mark.parametrize(
+    "silver_after",
+    [{0, 1, 2, 3}, *(pytest.param(runs, marks=pytest.mark.slow) for runs in ({3}, {0, 3}, {1, 3}, {2, 3}))],
+)
 def test_of_rows_that_tie_the_one_ingested_last_wins_whenever_silver_runs(make_shop, silver_after):
     """Runs with a set-back clock, and two with the same time: silver goes by what bronze says, not by its own runs."""
     shop, start = make_shop(), make_shop().at
@@ -171,6 +174,7 @@ def test_compacted_bronze_is_seen_through_without_reading_it_whole(shop):
     assert result.notes == () and result.tables[0].counts == Counts(read=5, accepted=5)
 
 
+@pytest.mark.slow
 def test_rebuilding_gives_the_same_and_leaves_nothing_else(shop):
     for number, part in enumerate(np.array_split(np.arange(len(history(5))), 3)):
         feed(shop, [history(5)[i] for i in part], number)
