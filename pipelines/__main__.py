@@ -262,18 +262,25 @@ def stream(
     window: Annotated[float, typer.Option("--window", help="seconds of rows in one commit")] = 1.0,
     until_idle: Annotated[bool, typer.Option("--until-idle", help="end when the hubs have nothing more")] = False,
     metrics_port: Annotated[int | None, typer.Option("--metrics-port", help="serve Prometheus here")] = None,
-    runner: Annotated[str, typer.Option("--runner", help="prism (Beam's local streaming engine)")] = "prism",
+    runner: Annotated[str, typer.Option("--runner", help="prism (Beam's local streaming engine) or flink")] = "prism",
     prism: Annotated[str, typer.Option("--prism", help="Prism's program; by default it is found or fetched")] = "",
+    flink_master: Annotated[
+        str, typer.Option("--flink-master", help="HOST:PORT of a Flink cluster, or [local], one of its own")
+    ] = "[local]",
+    flink_job_server: Annotated[
+        str, typer.Option("--flink-job-server", help="Beam's job server for Flink: a jar or a folder; else Maven's")
+    ] = "",
     json: Json = False,
 ) -> None:
     """Takes events from Event Hubs into bronze, each once, until it is stopped."""
     from pipelines.live import hubs_of, run_stream
     from pipelines.stream import default_hubs, stream_config
+    from pipelines.supervisor import engine_of
 
     config = stream_config(
         lake, events, hubs_of(hub or []) or default_hubs(), group, name, window, until_idle, runner, context.args
     )
-    run_stream(config, prism, metrics_port, json)
+    run_stream(config, engine_of(config, prism, flink_master, flink_job_server), metrics_port, json)
 
 
 def main() -> None:

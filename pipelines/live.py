@@ -16,7 +16,7 @@ from pipelines.console import Output, counted
 from pipelines.runs import record_commits
 from pipelines.stream import StreamConfig
 from pipelines.stream_status import Progress, StreamWatch
-from pipelines.supervisor import Supervisor
+from pipelines.supervisor import Engine, Supervisor
 from transforms.counts import REJECTED
 from transforms.errors import UsageError, UserError
 from transforms.io.event_hubs import HubReader, partitions
@@ -172,7 +172,7 @@ def _served(port: int | None) -> Iterator[dict[str, Any]]:
         server.shutdown()
 
 
-def run_stream(config: StreamConfig, prism: str, metrics_port: int | None, as_json: bool) -> None:
+def run_stream(config: StreamConfig, engine: Engine, metrics_port: int | None, as_json: bool) -> None:
     """Runs the stream until it is told to stop, or has nothing more to do; says what it did."""
     out = Output(as_json)
     check_hubs(config)
@@ -180,7 +180,7 @@ def run_stream(config: StreamConfig, prism: str, metrics_port: int | None, as_js
     with _served(metrics_port) as gauges:
         live = Live(config, quiet=as_json, gauges=gauges)
         say = lambda line: as_json or print(line, file=sys.stderr)  # noqa: E731
-        live.supervisor = Supervisor(config, prism, live.tick, said=say)
+        live.supervisor = Supervisor(config, engine, live.tick, said=say)
         try:
             live.supervisor.run()
         finally:

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from apache_beam.version import __version__ as BEAM
@@ -15,6 +16,51 @@ from transforms.errors import UserError
 
 MODULE = f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{BEAM}"
 _CACHE = Path("~/.apache_beam/cache/prism").expanduser()
+
+
+@dataclass(frozen=True)
+class Prism:
+    """Prism as the engine of a stream; it keeps nothing, and dies without harm."""
+
+    program: str = ""
+
+    def beam_args(self, port: int) -> tuple[str, ...]:
+        """How the pipeline reaches it."""
+        return (
+            "--runner=PortableRunner",
+            f"--job_endpoint=127.0.0.1:{port}",
+            "--environment_type=LOOPBACK",
+            "--streaming",
+            # Prism writes back old state of keys when it splits a slow bundle; without splitting it does not.
+            "--experiments=prism_disable_sdf_split",
+        )
+
+    def start(self, port: int) -> subprocess.Popen[bytes]:
+        """Prism listening on loopback at `port`, ready for jobs.
+
+        Raises:
+          UserError: it is not to be had, or did not start.
+        """
+        program = find_prism(self.program)
+        process = subprocess.Popen(
+            [
+                str(program),
+                f"--job_port={port}",
+                "--serve_http=false",
+                "--log_level=warn",
+                "--idle_shutdown_timeout=60s",
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and process.poll() is None:
+            if listens(port):
+                return process
+            time.sleep(0.05)
+        process.kill()
+        raise UserError("Prism did not start", where=str(program), remedy=f"try `{program} --job_port={port}` by hand")
 
 
 def find_prism(given: str = "") -> Path:
@@ -62,23 +108,11 @@ def _download(target: Path) -> Path:
     return target
 
 
-def start_prism(program: Path, port: int) -> subprocess.Popen[bytes]:
-    """Prism listening on loopback at `port`, ready for jobs; it keeps nothing, and dies without harm."""
-    process = subprocess.Popen(
-        [str(program), f"--job_port={port}", "--serve_http=false", "--log_level=warn", "--idle_shutdown_timeout=60s"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and process.poll() is None:
-        with socket.socket() as probe:
-            probe.settimeout(0.2)
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return process
-        time.sleep(0.05)
-    process.kill()
-    raise UserError("Prism did not start", where=str(program), remedy=f"try `{program} --job_port={port}` by hand")
+def listens(port: int) -> bool:
+    """Whether somebody does at this port of 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.settimeout(0.2)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def free_port() -> int:

@@ -31,7 +31,9 @@ from transforms.sessions.rules import SessionRules, parse_gaps
 from transforms.sessions.sink import StreamSessionsOf
 
 _SESSIONS, _LATE = "sessions", "late"
-_RUNNERS = ("prism",)
+# What each runner needs of the source. Flink cuts the pauses of a source to whole seconds: with less than one the
+# watermark would stand still, and nothing would ever be committed.
+_LIMITS: Mapping[str, Mapping[str, float]] = {"prism": {}, "flink": {"more_seconds": 1.0, "poll_seconds": 1.0}}
 _UNTIL_IDLE_SECONDS = 5.0
 
 
@@ -66,6 +68,7 @@ class StreamConfig:
     gap: str = "30m"
     lateness_seconds: float = 600
     session_buckets: int = 4
+    runner: str = "prism"
     beam_args: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -98,6 +101,10 @@ class StreamConfig:
         return SessionRules(others, channels)
 
     @property
+    def limits(self) -> Limits:
+        return Limits(until_idle_seconds=self.until_idle_seconds, **_LIMITS[self.runner])
+
+    @property
     def connection(self) -> HubConnection:
         return HubConnection(self.events, self.consumer_group)
 
@@ -118,13 +125,16 @@ def stream_config(
     Raises:
       UserError: among others a runner that cannot run an endless source, or a connection string that is none.
     """
-    if runner.lower() not in _RUNNERS:
+    engine = runner.lower().removesuffix("runner")
+    if engine not in _LIMITS:
         raise UsageError(
-            f"the runner {runner!r} cannot run an endless source here", remedy=f"give --runner {' or '.join(_RUNNERS)}"
+            f"the runner {runner!r} cannot run an endless source here", remedy=f"give --runner {' or '.join(_LIMITS)}"
         )
     HubConnection.from_url(events, group)
     idle = _UNTIL_IDLE_SECONDS if until_idle else None
-    return StreamConfig(lake, events, dict(hubs), group, name, window_seconds, idle, tuple(beam_args))
+    return StreamConfig(
+        lake, events, dict(hubs), group, name, window_seconds, idle, runner=engine, beam_args=tuple(beam_args)
+    )
 
 
 @dataclass(frozen=True)
@@ -196,8 +206,7 @@ def ingest_specs(config: StreamConfig, run: Run) -> dict[str, IngestSpec]:
 def build(root: beam.Pipeline, config: StreamConfig, run: Run, writes: Mapping[str, StreamWrite]) -> None:
     """Wires hubs -> bronze rows -> one branch a table, and the rejects of all; sessions follow what bronze has."""
     begin = Begin(config.name, targets(config))
-    limits = Limits(until_idle_seconds=config.until_idle_seconds)
-    events = root | "ReadEvents" >> ReadFromEventHubs(config.connection, tuple(config.hubs), begin, limits)
+    events = root | "ReadEvents" >> ReadFromEventHubs(config.connection, tuple(config.hubs), begin, config.limits)
     ingested = events | "IngestEvents" >> IngestEvents(config.hubs, ingest_specs(config, run))
     committed = {
         name: ingested[name] | f"Write {name}" >> WriteStream(writes[name], config.window_seconds)

@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
-from pipelines.prism import find_prism, free_port, start_prism
+from pipelines.flink import Flink
+from pipelines.prism import Prism, free_port
 from pipelines.stream import StreamConfig
 from pipelines.stream_worker import DONE, FAILED, RESTART
 from transforms.errors import UserError
@@ -23,6 +25,21 @@ _EVENTS = "C360_EVENTS"  # how the worker gets the connection string: not by a c
 _BACK_OFF = (0.5, 1, 2, 5, 10, 30)
 _HEALTHY_SECONDS = 20
 _TRIES = 3  # the same words so often in a row: a person must look
+
+
+class Engine(Protocol):
+    """What runs the pipeline: a process that can be started again at any time."""
+
+    def start(self, port: int) -> subprocess.Popen[bytes]:
+        """Listens for jobs at `port` of this machine."""
+
+    def beam_args(self, port: int) -> tuple[str, ...]:
+        """The pipeline's options."""
+
+
+def engine_of(config: StreamConfig, prism: str = "", flink_master: str = "[local]", flink_jars: str = "") -> Engine:
+    """The engine that the stream's runner names."""
+    return Flink(flink_master, flink_jars) if config.runner == "flink" else Prism(prism)
 
 
 @dataclass
@@ -37,7 +54,7 @@ class Supervisor:
     """
 
     config: StreamConfig
-    prism: str = ""
+    engine: Engine = field(default_factory=Prism)
     tick: Callable[[], None] = lambda: None
     restarts: int = 0
     said: Callable[[str], None] = print
@@ -52,11 +69,11 @@ class Supervisor:
         Raises:
           UserError: the worker says that a person must do something (wrong key, unknown hub, another stream took over).
         """
-        program, reasons = find_prism(self.prism), list[str]()
+        reasons = list[str]()
         with self._signals():
             while True:
                 began = time.monotonic()
-                code = self._once(program)
+                code = self._once()
                 if self._stop.is_set() or code == DONE:
                     return
                 if code == FAILED:
@@ -81,11 +98,11 @@ class Supervisor:
         running = {"engine": self._engine, "worker": self._worker}
         return {name: p.pid for name, p in running.items() if p is not None and p.poll() is None}
 
-    def _once(self, program: Path) -> int | None:
+    def _once(self) -> int | None:
         """One life of engine and worker; the worker's exit code, None when it was the engine that died."""
         port = free_port()
         self._words.clear()
-        self._engine = start_prism(program, port)
+        self._engine = self.engine.start(port)
         self._worker = self._start_worker(port)
         try:
             while not self._stop.wait(0.2):
@@ -100,18 +117,10 @@ class Supervisor:
             _kill(self._engine)
 
     def _start_worker(self, port: int) -> subprocess.Popen[bytes]:
-        beam_args = (
-            "--runner=PortableRunner",
-            f"--job_endpoint=127.0.0.1:{port}",
-            "--environment_type=LOOPBACK",
-            "--streaming",
-            # Prism writes back old state of keys when it splits a slow bundle; without splitting it does not.
-            "--experiments=prism_disable_sdf_split",
-            *self.config.beam_args,
-        )
         named = self.config.events.startswith(("env:", "file:", "sb://"))
         given = {} if named else {_EVENTS: self.config.events}
         events = self.config.events if named else f"env:{_EVENTS}"
+        beam_args = (*self.engine.beam_args(port), *self.config.beam_args)
         config = replace(self.config, events=events, beam_args=beam_args)
         path = os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))
         worker = subprocess.Popen(

@@ -1,0 +1,188 @@
+"""Flink for the stream: Beam's job server for it found, or fetched once by Maven, and started."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.prism import listens
+from transforms.errors import UsageError, UserError
+
+POM = Path(__file__).parents[1] / "templates" / "flink" / "pom.xml"
+_CACHE = Path("~/.apache_beam/cache/flink").expanduser()
+_DRIVER = "org.apache.beam.runners.flink.FlinkJobServerDriver"
+_JAVA = (11, 17)  # what Flink 1.19 runs on
+_START_SECONDS = 60
+# Flink and Beam look into the classes of Java itself, which Java 17 allows by name only.
+_OPEN = (
+    *(
+        "java.lang",
+        "java.lang.invoke",
+        "java.lang.reflect",
+        "java.io",
+        "java.net",
+        "java.nio",
+        "java.text",
+        "java.time",
+    ),
+    *("java.util", "java.util.concurrent", "java.util.concurrent.atomic", "sun.nio.ch"),
+)
+
+
+@dataclass(frozen=True)
+class Flink:
+    """A job server on this machine, in front of a Flink of its own (`[local]`) or of a cluster.
+
+    No checkpoints, no restarts by Flink, and never a restore: a job begins where bronze ends. A checkpoint is older or
+    newer than bronze; from an older one Flink would only read again what bronze drops, and from a newer one it would
+    leave a gap for ever. So the supervisor starts job server, job and worker anew, as it does with Prism.
+
+    Attributes:
+      master: HOST:PORT of a cluster's REST address, or [local].
+      jars: the job server: one jar, or a folder of jars; by default what Maven fetches from `templates/flink/pom.xml`.
+      heap_megabytes: of the job server's Java; with `[local]` that is all of Flink.
+    """
+
+    master: str = "[local]"
+    jars: str = ""
+    heap_megabytes: int = 1024
+
+    def __post_init__(self) -> None:
+        if self.master != "[local]" and not re.fullmatch(r"[^\s\[\]/]+:\d+", self.master):
+            raise UsageError(f"{self.master!r} is no Flink", "--flink-master", "give HOST:PORT of its REST address")
+
+    def beam_args(self, port: int) -> tuple[str, ...]:
+        """How the pipeline reaches it; options of the user come after these and win."""
+        return (
+            "--runner=PortableRunner",
+            f"--job_endpoint=localhost:{port}",
+            "--environment_type=LOOPBACK",
+            "--streaming",
+            "--max_bundle_time_mills=200",  # a watermark moves when its bundle ends; by default that is a second
+            "--number_of_execution_retries=0",
+        )
+
+    def start(self, port: int) -> subprocess.Popen[bytes]:
+        """The job server at `port`, ready for jobs; it ends when this process does.
+
+        Raises:
+          UserError: no Java, no job server and no Maven to fetch it, or it did not start.
+        """
+        java, jars = find_java(), find_job_server(self.jars)
+        classes = str(jars / "*" if jars.is_dir() else jars)
+        process = subprocess.Popen(
+            [
+                java,
+                *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPEN),
+                f"-Xmx{self.heap_megabytes}m",
+                "-XX:+ExitOnOutOfMemoryError",  # the supervisor then starts it anew; half a Flink would hang
+                "-Dorg.slf4j.simpleLogger.defaultLogLevel=error",
+                *("-cp", classes, _DRIVER),
+                *("--job-host=localhost", f"--job-port={port}", "--artifact-port=0", "--expansion-port=0"),
+                f"--flink-master={self.master}",
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        words: deque[str] = deque(maxlen=20)
+        threading.Thread(target=_listen, args=(process, words), daemon=True).start()
+        end_with_us(process)
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline and process.poll() is None:
+            if listens(port):
+                return process
+            time.sleep(0.1)
+        process.kill()
+        process.wait()
+        why = next((word for word in words if word), "no word")
+        raise UserError(f"Flink's job server did not start: {why}", str(jars), f"try {_DRIVER} by hand")
+
+
+def find_java() -> str:
+    """Java of a version that Flink runs on, from $JAVA_HOME or the PATH.
+
+    Raises:
+      UserError: there is none.
+    """
+    home = os.environ.get("JAVA_HOME", "")
+    java = shutil.which("java", path=str(Path(home) / "bin")) if home else shutil.which("java")
+    remedy = f"install Java {_JAVA[-1]} and set JAVA_HOME to it, or leave --runner out"
+    if java is None:
+        raise UserError("Flink needs Java, and there is none", home or "PATH", remedy)
+    told = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
+    version = re.search(r'version "(\d+)', told)
+    if version is None or not _JAVA[0] <= int(version[1]) <= _JAVA[-1]:
+        found = version[1] if version else told.strip().partition("\n")[0]
+        raise UserError(f"Flink needs Java {' to '.join(map(str, _JAVA))}, and this is {found}", java, remedy)
+    return java
+
+
+def find_job_server(given: str = "") -> Path:
+    """A jar or a folder of jars: `given`, $FLINK_JOB_SERVER, what was fetched before; else it is fetched.
+
+    Raises:
+      UserError: it is nowhere, and Maven is not there or could not get it.
+    """
+    for named in filter(None, (given, os.environ.get("FLINK_JOB_SERVER", ""))):
+        path = Path(named)
+        if not (path.suffix == ".jar" and path.is_file()) and not any(path.glob("*.jar")):
+            remedy = "give --flink-job-server Beam's jar, or a folder of its jars"
+            raise UserError("there is no Flink job server", where=named, remedy=remedy)
+        return path.absolute()
+    if not POM.exists():
+        remedy = "give --flink-job-server Beam's beam-runners-flink-1.19-job-server jar"
+        raise UserError("which job server Flink needs is said in a file that is not here", str(POM), remedy)
+    cached = _CACHE / hashlib.sha256(POM.read_bytes()).hexdigest()[:16]
+    return cached if cached.exists() else _fetch(cached)
+
+
+def _fetch(target: Path) -> Path:
+    """By Maven, into a folder that gets its name when it is whole."""
+    maven = shutil.which("mvn")
+    if maven is None:
+        remedy = "install Maven, or give --flink-job-server Beam's beam-runners-flink-1.19-job-server jar"
+        raise UserError("Beam's job server for Flink is not here, nor Maven to fetch it", str(target), remedy)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        whole = Path(scratch) / "jars"
+        command = [maven, "-B", "-q", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={whole}"]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if done.returncode != 0:
+            errors = [line for line in done.stdout.splitlines() if line.startswith("[ERROR]")]
+            why = errors[0].removeprefix("[ERROR] ") if errors else f"exit {done.returncode}"
+            remedy = f"run `{' '.join(command[:-1])}` to see more"
+            raise UserError(f"Maven could not fetch Beam's job server for Flink: {why}", str(POM), remedy)
+        try:
+            whole.rename(target)
+        except OSError:  # somebody else was faster
+            if not target.exists():
+                raise
+    return target
+
+
+def end_with_us(process: subprocess.Popen[bytes]) -> None:
+    """Has `process` killed when this process ends, in whatever way: Java would go on, and hold its port and memory."""
+    guard = subprocess.Popen(["sh", "-c", f"read _; kill -9 {process.pid} 2>/dev/null"], stdin=subprocess.PIPE)
+
+    def released() -> None:
+        process.wait()
+        guard.kill()  # its number may be somebody else's soon
+        guard.wait()
+
+    threading.Thread(target=released, daemon=True).start()
+
+
+def _listen(process: subprocess.Popen[bytes], words: deque[str]) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        words.append(line.decode(errors="replace").rstrip())

@@ -1,0 +1,247 @@
+"""The stream on Flink, really started: its job server in a Java of its own, killed and started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from pipelines import flink
+from pipelines.config import Lake
+from pipelines.flink import Flink
+from pipelines.prism import free_port, listens
+from pipelines.stream import StreamConfig, stream_config
+from pipelines.stream_status import StreamWatch
+from pipelines.supervisor import Supervisor, engine_of
+from tests.event_hubs import LoopbackProcess, loopback, producer, send_batch
+from transforms.contracts import contract
+from transforms.errors import UsageError, UserError
+from transforms.io.delta import open_table, read_table
+
+ROOT = Path(__file__).parents[2]
+TABLE = "CUSTOMER_TRANSACTIONS"
+HUB, PARTITIONS = "transactions", 2
+ROWS, ROWS_PER_SECOND = 20_000, 1_000
+really = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("java") is None, reason="Flink needs Java"),
+    pytest.mark.skipif(
+        shutil.which("mvn") is None and not os.environ.get("FLINK_JOB_SERVER"), reason="Maven fetches the job server"
+    ),
+]
+
+
+def body(partition: int, number: int) -> str:
+    return json.dumps(
+        {
+            "TRANSACTION_ID": f"T{partition}-{number}",
+            "CUSTOMER_ID": f"C{number % 5}",
+            "CHANNEL": "POS",
+            "TRANSACTION_DATE": "2010-01-03T10:00:00Z",
+            "TRANSACTION_TYPE": "PURCHASE",
+            "TOTAL_AMOUNT": 10.25,
+        }
+    )
+
+
+@dataclass
+class Sender:
+    """Sends each partition the numbers from 0 on, at a steady rate, until all are sent."""
+
+    hub: LoopbackProcess
+    rows: int = ROWS
+    sent: int = 0
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def start(self) -> Sender:
+        threading.Thread(target=self._run, daemon=True).start()
+        return self
+
+    def _run(self) -> None:
+        step, began = ROWS_PER_SECOND // 10, time.monotonic()
+        with producer(self.hub, HUB) as client:
+            while self.sent < self.rows:
+                for partition in range(PARTITIONS):
+                    first = self.sent // PARTITIONS
+                    bodies = [body(partition, number) for number in range(first, first + step // PARTITIONS)]
+                    send_batch(client, bodies, partition_id=str(partition))
+                self.sent += step
+                time.sleep(max(0.0, began + self.sent / ROWS_PER_SECOND - time.monotonic()))
+        self.done.set()
+
+
+@dataclass
+class Running:
+    """A supervisor at work in a thread."""
+
+    supervisor: Supervisor
+    thread: threading.Thread
+    failed: list[BaseException]
+
+    def end(self) -> None:
+        self.supervisor.stop()
+        self.thread.join(60)
+        assert not self.thread.is_alive()
+
+
+def configured(lake: Path, events: str) -> StreamConfig:
+    return stream_config(str(lake), events, {HUB: (TABLE,)}, "$Default", "events", 1.0, False, "FlinkRunner", ())
+
+
+def run(hub: LoopbackProcess, lake: Path) -> Running:
+    config = configured(lake, hub.connection_string())
+    supervisor, failed = Supervisor(config, engine_of(config)), list[BaseException]()
+
+    def work() -> None:
+        try:
+            supervisor.run()
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return Running(supervisor, thread, failed)
+
+
+def bronze(lake: Path) -> str:
+    return Lake(str(lake)).bronze(contract(TABLE))
+
+
+def committed(lake: Path) -> int:
+    table = open_table(bronze(lake))
+    return 0 if table is None else sum(table.get_add_actions(flatten=True)["num_records"].to_pylist())
+
+
+def until(true: Callable[[], object], seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"did not come true within {seconds} s"
+        time.sleep(0.1)
+
+
+def assert_exact(lake: Path, rows: int = ROWS) -> None:
+    """Each place of the log is in bronze once, with the row that was sent there."""
+    found = read_table(bronze(lake), columns=["_file", "_position", "TRANSACTION_ID"]).to_pylist()
+    places = sorted((row["_file"], row["_position"], row["TRANSACTION_ID"]) for row in found)
+    sent = [(f"{HUB}/{p}", n, f"T{p}-{n}") for p in range(PARTITIONS) for n in range(rows // PARTITIONS)]
+    assert places == sent
+
+
+class TestReally:
+    pytestmark = really
+
+    def test_each_event_is_in_bronze_once_through_kills_and_restarts(self, tmp_path):
+        lake = tmp_path / "lake"
+        with loopback(tmp_path / "hub", {HUB: PARTITIONS}) as hub:
+            running = run(hub, lake)
+            watch = StreamWatch({TABLE: bronze(lake)}, "events")
+            until(lambda: open_table(bronze(lake)) is not None and len(running.supervisor.pids) == 2)
+            sender = Sender(hub).start()
+            until(lambda: watch.look()[TABLE].commits >= 3)
+            assert sender.sent < ROWS  # rows were committed while others were sent: the watermark moves
+            for name, restarts in (("worker", 1), ("engine", 2)):
+                before = committed(lake)
+                os.kill(running.supervisor.pids[name], signal.SIGKILL)
+                until(lambda n=restarts: running.supervisor.restarts == n)
+                until(lambda n=before: committed(lake) > n)
+            assert sender.done.wait(60)
+            until(lambda: committed(lake) >= ROWS)
+            running.end()
+        assert not running.failed
+        assert_exact(lake)
+
+    def test_the_command_ends_when_nothing_is_left_and_java_ends_with_it(self, tmp_path):
+        lake = tmp_path / "lake"
+        with loopback(tmp_path / "hub", {HUB: PARTITIONS}) as hub:
+            sender = Sender(hub, 1_000).start()
+            assert sender.done.wait(30)
+            for _ in range(2):
+                command = [sys.executable, "-m", "pipelines", "stream", "--lake", str(lake), "--runner", "flink"]
+                done = subprocess.run(
+                    [*command, "--hub", f"{HUB}={TABLE}", "--until-idle", "--json"],
+                    env={**os.environ, "C360_EVENTS": hub.connection_string()},
+                    cwd=ROOT,
+                    capture_output=True,
+                    text=True,
+                    timeout=120,
+                )
+                assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["rows"] == 0  # the second time
+        assert_exact(lake, 1_000)
+
+    def test_java_ends_when_who_started_it_is_killed(self, tmp_path):
+        port = free_port()
+        starter = subprocess.Popen(
+            [sys.executable, "-c", f"from pipelines.flink import Flink; Flink().start({port}); input()"],
+            stdin=subprocess.PIPE,
+            cwd=ROOT,
+        )
+        until(lambda: listens(port))
+        starter.kill()
+        starter.wait()
+        until(lambda: not listens(port), 10)
+
+
+def test_a_master_that_is_no_address_is_refused():
+    with pytest.raises(UsageError, match="HOST:PORT"):
+        Flink("http://cluster:8081")
+
+
+def test_without_java_there_is_one_clear_line(monkeypatch, tmp_path):
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(UserError, match="Flink needs Java, and there is none"):
+        Flink().start(free_port())
+
+
+@pytest.mark.parametrize(("told", "seen"), [('openjdk version "1.8.0_402"', "1"), ('java version "21.0.2"', "21")])
+def test_java_of_another_version_is_refused(monkeypatch, tmp_path, told, seen):
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text(f"#!/bin/sh\necho '{told}' >&2\n")
+    java.chmod(0o755)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(UserError, match=f"and this is {seen}"):
+        flink.find_java()
+
+
+def test_a_job_server_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(UserError, match="there is no Flink job server"):
+        flink.find_job_server(str(tmp_path))
+
+
+def test_without_maven_there_is_one_clear_line(monkeypatch, tmp_path):
+    monkeypatch.delenv("FLINK_JOB_SERVER", raising=False)
+    monkeypatch.setattr(flink, "_CACHE", tmp_path / "cache")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="nor Maven to fetch it"):
+        flink.find_job_server()
+
+
+def test_jars_that_maven_could_not_fetch_are_not_there_afterwards(monkeypatch, tmp_path):
+    maven = tmp_path / "mvn"
+    maven.write_text(
+        "#!/bin/sh\nfor a in $*; do case $a in -Dout*) mkdir ${a#*=}; touch ${a#*=}/one.jar;; esac; done\nexit 1\n"
+    )
+    maven.chmod(0o755)
+    monkeypatch.delenv("FLINK_JOB_SERVER", raising=False)
+    monkeypatch.setattr(flink, "_CACHE", tmp_path / "cache")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(UserError, match="Maven could not fetch"):
+        flink.find_job_server()
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_flink_pauses_a_source_for_whole_seconds():
+    config = configured(Path("lake"), "Endpoint=sb://localhost/;SharedAccessKeyName=k;SharedAccessKey=cw==")
+    assert (config.limits.more_seconds, config.limits.poll_seconds) == (1, 1)
+    assert isinstance(engine_of(config), Flink)
