@@ -5,14 +5,27 @@ from __future__ import annotations
 import random
 from datetime import timedelta
 
+import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.gold import plain_realtime as plain
 from transforms.errors import UserError
-from transforms.gold.realtime import FEATURES, Limits, as_of, features, fold, latest, touches_of, update
+from transforms.gold.realtime import (
+    FEATURES,
+    Limits,
+    as_of,
+    condense,
+    features,
+    fold,
+    latest,
+    regroup,
+    touches_of,
+    update,
+)
 
 NOON = plain.NOON
 NOTHING = plain.table([])
@@ -34,7 +47,8 @@ def stream(parts: list[list[dict]], restarts: set[int], limits: Limits) -> pa.Ta
     for number, part in enumerate(parts):
         if number in restarts:
             known = fold(NOTHING, touches_of(written), limits)
-        known, rows = update(known, plain.table(part), NOON + timedelta(seconds=number), limits)
+        fresh, rows = update(known, plain.table(part), NOON + timedelta(seconds=number), limits)
+        known = pl.concat([known, fresh])
         written = pa.concat_tables([written, rows])
     return written
 
@@ -99,11 +113,35 @@ def test_state_is_bounded_and_the_cap_keeps_the_latest_in_any_order(delivery, mo
 @fast
 @given(TOUCHES)
 def test_what_was_met_before_gives_no_row(rows):
-    known, first = update(NOTHING, plain.table(rows), NOON)
-    again = update(known, plain.table(rows), NOON)
-    assert again.rows.num_rows == 0
-    assert again.known.sort("person_id", "key").equals(known.sort("person_id", "key"))
+    fresh, first = update(NOTHING, plain.table(rows), NOON)
+    again = update(fresh, plain.table(rows), NOON)
+    assert again.rows.num_rows == again.fresh.height == 0
     assert first.num_rows == len({row["person_id"] for row in rows})
+
+
+@fast
+@given(deliveries(), st.randoms())
+def test_any_rows_may_be_condensed_at_any_time(delivery, rng):
+    table = stream(delivery[1], set(), LIMITS)
+    some = pa.array([rng.random() < 0.6 for _ in range(table.num_rows)], pa.bool_())
+    less = condense(table.filter(some), LIMITS)
+    assert less.num_rows == len(set(less["person_id"].to_pylist()))
+    both = pa.concat_tables([table.filter(pc.invert(some)), less])
+    assert latest(both, LIMITS).equals(latest(table, LIMITS))
+    newest = {row["person_id"]: row["counted_until"] for row in table.sort_by("updated_at").to_pylist()}
+    assert newest == {row["person_id"]: row["counted_until"] for row in both.sort_by("updated_at").to_pylist()}
+
+
+@fast
+@given(deliveries(), st.sampled_from([("P", "P"), ("P", "B"), ("B", "A")]))
+def test_joined_persons_are_as_if_they_had_been_one_from_the_start(delivery, persons):
+    rows, parts = (
+        [[r | {"customer_id": r["person_id"]} for r in part] for part in p] for p in ([delivery[0]], delivery[1])
+    )
+    person_of = pa.table({"customer_id": ["A", "B"], "person_id": list(persons)})
+    joined = regroup(latest(stream(parts, set(), LIMITS), LIMITS), person_of, LIMITS)
+    names = dict(zip("AB", persons, strict=True))
+    assert seen(joined) == plain.plain_features([r | {"person_id": names[r["person_id"]]} for r in rows[0]], last=3)
 
 
 @fast

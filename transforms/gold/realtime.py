@@ -15,11 +15,12 @@ from typing import NamedTuple
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from transforms.errors import UserError
 from transforms.gold.fields import MONEY
 from transforms.gold.frames import money
-from transforms.gold.touches import LISTED, TOUCHES
+from transforms.gold.touches import LISTED, TOUCHES, identified
 
 _AT = pa.timestamp("us", tz="UTC")
 WINDOWS = {"5m": timedelta(minutes=5), "1h": timedelta(hours=1), "24h": timedelta(hours=24)}
@@ -101,20 +102,23 @@ def fold(known: pl.DataFrame, new: pl.DataFrame, limits: Limits = DEFAULTS) -> p
 
 
 class Updated(NamedTuple):
-    """`known`: the state behind the update. `rows`: FEATURES of the persons of whom something is new."""
+    """`fresh`: touches that were not known, to be added to the state. `rows`: FEATURES of their persons."""
 
-    known: pl.DataFrame
+    fresh: pl.DataFrame
     rows: pa.Table
 
 
 def update(known: pl.DataFrame, new: pl.DataFrame, updated_at: datetime, limits: Limits = DEFAULTS) -> Updated:
-    """Takes new touches into the state of some persons; touches met before change nothing and give no row."""
-    theirs = pl.col("person_id").is_in(new["person_id"].unique().implode())
-    before = known.filter(theirs)
+    """Takes new touches into the state of some persons; touches met before change nothing and give no row.
+
+    Args:
+      known: the state of at least the persons in `new`; may hold more than `fold` would leave.
+    """
+    before = known.filter(pl.col("person_id").is_in(new["person_id"].unique().implode()))
     folded = fold(before, new, limits)
     fresh = folded.join(before, on=TOUCHES.names, how="anti", nulls_equal=True, maintain_order="left")
     changed = folded.filter(pl.col("person_id").is_in(fresh["person_id"].unique().implode()))
-    return Updated(pl.concat([known.filter(~theirs), folded]), features(changed, updated_at, None, limits, fresh))
+    return Updated(fresh, features(changed, updated_at, None, limits, fresh))
 
 
 def features(
@@ -175,6 +179,30 @@ def as_of(rows: pa.Table, now: datetime, limits: Limits = DEFAULTS) -> pa.Table:
     event, since older states are not kept.
     """
     return _again(rows, touches_of(rows), now, limits)
+
+
+def condense(rows: pa.Table, limits: Limits = DEFAULTS) -> pa.Table:
+    """One row a person out of some of its rows, which may stand for them: the newest one, with what all of them hold.
+
+    For upkeep of the table: `latest` of all rows, and the newest row of a person, stay what they are.
+    """
+    frame = pl.DataFrame(pl.from_arrow(rows.drop_columns([EVENTS])))
+    newest = frame.sort("person_id", UPDATED, maintain_order=True).unique("person_id", keep="last", maintain_order=True)
+    held = _events(
+        fold(_NOTHING, touches_of(rows), limits).sort(["person_id", "at", "key"], descending=[False, True, True])
+    )
+    joined = newest.join(held, on="person_id", how="left", maintain_order="left").select(rows.column_names)
+    return joined.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(rows.schema)
+
+
+def regroup(rows: pa.Table, person_of: pa.Table, limits: Limits = DEFAULTS) -> pa.Table:
+    """Rows of any persons, as `latest` gives them, for another identity map; see `read_touches` for `person_of`.
+
+    Exact where persons are joined. Where one is split, each part lists those of the last events that are its own.
+    """
+    touches = identified(touches_of(rows), person_of)
+    when = pc.max(rows[UPDATED]).as_py() or _ANY
+    return features(fold(_NOTHING, touches, limits), when, None, limits)
 
 
 def _again(rows: pa.Table, touches: pl.DataFrame, now: datetime | None, limits: Limits) -> pa.Table:

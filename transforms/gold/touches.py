@@ -95,7 +95,7 @@ def read_touches(table: str, rows: pa.Table, person_of: pa.Table | None = None) 
       table: one of TABLES.
       rows: silver rows with INGESTED, and ENQUEUED if known. Items also have CUSTOMER_ID, TRANSACTION_DATE,
         TRANSACTION_TYPE and TRANSACTION_STATUS of their transaction.
-      person_of: columns customer_id, person_id; a customer who is not in it is a person.
+      person_of: columns customer_id (unique), person_id; a customer who is not in it is a person.
     """
     contract, reading = CONTRACTS[table], _READINGS[table]
     rows = rows.filter(rows[ID].is_valid())
@@ -120,7 +120,7 @@ def read_touches(table: str, rows: pa.Table, person_of: pa.Table | None = None) 
     )  # fmt: skip
     touches = touches.filter(pl.col("at").is_not_null())
     if person_of is not None and person_of.num_rows:
-        touches = _identified(touches, person_of)
+        touches = identified(touches, person_of)
     return touches.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(TOUCHES)
 
 
@@ -128,7 +128,8 @@ def _text(name: str, column: str | None) -> pl.Expr:
     return (pl.col(column).cast(pl.String) if column else pl.lit(None, pl.String)).alias(name)
 
 
-def _identified(touches: pl.DataFrame, person_of: pa.Table) -> pl.DataFrame:
+def identified(touches: pl.DataFrame, person_of: pa.Table) -> pl.DataFrame:
+    """The touches with the person that each customer is; see `read_touches`."""
     known = pl.DataFrame(pl.from_arrow(person_of.select(["customer_id", "person_id"])))
     joined = touches.drop("person_id").join(known, on="customer_id", how="left", maintain_order="left")
     return joined.with_columns(pl.coalesce("person_id", "customer_id").alias("person_id")).select(TOUCHES.names)

@@ -247,6 +247,11 @@ def _commit_once(table: DeltaTable, plan: Plan, transactions: Transactions, note
     )
 
 
+def replace_files(table: DeltaTable, adds: Sequence[DataFile], removes: Sequence[ScanFile]) -> None:
+    """One attempt, on this handle; a CommitFailedError says that another commit came in between."""
+    _commit_once(table, Plan(list(adds), list(removes)), (), "")
+
+
 def discard(uri: str, files: Iterable[DataFile]) -> None:
     """Deletes files that no commit will name."""
     opened = storage.filesystem(uri)

@@ -1,0 +1,235 @@
+"""The table of near-real-time features: what a worker holds of it in memory, and how changes get into it."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from transforms.errors import UserError
+from transforms.gold.realtime import DEFAULTS, EVENTS, FEATURES, Limits, condense, fold, touches_of, update
+from transforms.gold.touches import TOUCHES
+from transforms.io import storage
+from transforms.io.delta import open_table, read_table
+from transforms.io.delta_files import DataFile, TableFiles
+from transforms.io.delta_merge import TARGET_BYTES, merge_files
+from transforms.io.delta_positions import PositionCommitter, PositionGap, Range, StreamCommit, StreamWrite, positions
+from transforms.positions import Advance, Piece, advance
+from transforms.shuffle import bucket_of
+
+BUCKETS = 64
+BUCKET = pa.field("_bucket", pa.int32(), nullable=False)
+REALTIME_FEATURES = pa.schema([*FEATURES, BUCKET])
+_NOTHING = pl.DataFrame(pl.from_arrow(TOUCHES.empty_table()))
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """How the features are kept.
+
+    Attributes:
+      write: the table, of schema REALTIME_FEATURES without partitions.
+      touches_in_memory: how many a shard holds at most besides those of the window at hand, some 100 bytes each.
+        Buckets that were not used for longest go first, and come back from the table when they are needed again.
+      merge_every: after how many commits of a shard small files are merged; 0 leaves that to others.
+    """
+
+    write: StreamWrite
+    limits: Limits = DEFAULTS
+    touches_in_memory: int = 5_000_000
+    merge_every: int = 60
+
+    def __post_init__(self) -> None:
+        if self.write.schema != REALTIME_FEATURES or self.write.partition_by:
+            raise ValueError("features are written as REALTIME_FEATURES, without partitions")
+        if self.touches_in_memory < 1:
+            raise UserError(
+                f"{self.touches_in_memory} touches in memory", self.write.uri, "allow some, say 5 million (500 MB)"
+            )
+
+
+class FeatureShard:
+    """Takes pieces of touches and commits the changed features with the positions they cover, in one commit.
+
+    A shard has its own persons, all rows of a person whatever their log. What it holds in memory it can read back from
+    the table, so it may be lost at any moment; touches that come again change nothing. Not thread-safe.
+    """
+
+    def __init__(self, table: FeatureTable) -> None:
+        self._table = table
+        self._commits = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self._cursors: dict[str, int] = {}
+        self._held: dict[str, tuple[Piece, ...]] = {}
+        self._held_since: dict[str, float] = {}
+        self._buckets: OrderedDict[int, _Bucket] = OrderedDict()
+        self._committer = PositionCommitter(self._table.write)
+
+    def offer(self, pieces: Iterable[Piece], now: datetime) -> StreamCommit | None:
+        """Commits what the pieces bring; None when there was nothing to commit yet.
+
+        Args:
+          pieces: rows of TOUCHES, of logs whose positions this shard takes on its own; see `Piece`.
+
+        Raises:
+          Fenced, PositionGap: as of `WriteStream`. After any error the shard begins again where the table stands.
+        """
+        try:
+            return self._offer(pieces, now)
+        except BaseException:  # what was taken into memory may not be in the table
+            self._forget()
+            raise
+
+    def _offer(self, pieces: Iterable[Piece], now: datetime) -> StreamCommit | None:
+        by_log: dict[str, list[Piece]] = {}
+        for piece in pieces:
+            by_log.setdefault(piece.log, []).append(piece)
+        self._follow(list(by_log))
+        steps = {log: advance(self._cursors[log], [*self._held.get(log, ()), *new]) for log, new in by_log.items()}
+        taken = [piece for step in steps.values() for piece, _ in step.accepted]
+        rows = self._update(_joined(taken), now)
+        done = self._committer.offer(self._ranges(steps, rows))
+        for log, step in steps.items():
+            self._cursors[log], self._held[log] = step.cursor, step.held
+        self._check_held(steps)
+        self._keep_up(done)
+        return done
+
+    @property
+    def touches(self) -> int:
+        """How many are in memory."""
+        return sum(len(bucket) for bucket in self._buckets.values())
+
+    @property
+    def buckets(self) -> set[int]:
+        """Which are in memory."""
+        return set(self._buckets)
+
+    def _follow(self, logs: Sequence[str]) -> None:
+        """Begins where the table stands; if another worker had the shard meanwhile, what is in memory is old."""
+        write = self._table.write
+        for log, stored in positions(write.uri, write.stream, logs).items():
+            if log in self._cursors and stored > self._cursors[log]:
+                self._buckets.clear()
+            self._cursors[log] = max(stored, self._cursors.get(log, -1))
+
+    def _update(self, new: pl.DataFrame, now: datetime) -> pa.Table:
+        if not new.height:
+            return REALTIME_FEATURES.empty_table()
+        numbers = _numbers(new)
+        wanted = np.unique(numbers).tolist()
+        self._load([number for number in wanted if number not in self._buckets])
+        people = new["person_id"].unique()
+        known = pl.concat([_NOTHING, *(self._buckets[number].of(people) for number in wanted)])
+        fresh, rows = update(known, new, now, self._table.limits)
+        for (number,), part in fresh.with_columns(pl.Series("_bucket", _numbers(fresh))).group_by("_bucket"):
+            self._buckets[int(number)].add(part.drop("_bucket"), self._table.limits)  # type: ignore[call-overload]
+        for number in wanted:
+            self._buckets.move_to_end(number)
+        while len(self._buckets) > len(wanted) and self.touches > self._table.touches_in_memory:
+            self._buckets.popitem(last=False)
+        return _bucketed(rows)
+
+    def _load(self, numbers: list[int]) -> None:
+        if not numbers:
+            return
+        where = ((BUCKET.name, "in", numbers),)
+        rows = read_table(self._table.write.uri, columns=("person_id", EVENTS), where=where)
+        touches = fold(_NOTHING, touches_of(rows), self._table.limits)
+        parts = touches.with_columns(pl.Series("_bucket", _numbers(touches))).partition_by(
+            "_bucket", as_dict=True, include_key=False
+        )
+        self._buckets |= {number: _Bucket(parts.get((number,), _NOTHING)) for number in numbers}
+
+    def _ranges(self, steps: dict[str, Advance[Piece]], rows: pa.Table) -> list[Range]:
+        """The positions taken of each log, the files with the first of them: they are committed together."""
+        files, count, ranges = self._written(rows), rows.num_rows, []
+        for log, step in steps.items():
+            if step.accepted:
+                gap = next((piece.gap for piece, _ in step.accepted if piece.gap), None)
+                ranges.append(Range(log, self._cursors[log] + 1, step.cursor, count, files, gap=gap))
+                files, count = (), 0
+        return ranges
+
+    def _written(self, rows: pa.Table) -> tuple[DataFile, ...]:
+        if not rows.num_rows:
+            return ()
+        out = TableFiles(storage.filesystem(self._table.write.uri), REALTIME_FEATURES, (), TARGET_BYTES)
+        out.add(rows)
+        return tuple(out.take())
+
+    def _check_held(self, steps: dict[str, Advance[Piece]]) -> None:
+        for log, step in steps.items():
+            since = self._held_since.setdefault(log, time.monotonic())
+            if not step.held:
+                del self._held_since[log]
+            elif time.monotonic() - since > self._table.write.hold_seconds:
+                missing = f"{step.cursor + 1} to {min(piece.low for piece in step.held) - 1}"
+                what = f"positions {missing} of {log} did not come"
+                raise PositionGap(what, self._table.write.uri, "start the stream again")
+
+    def _keep_up(self, done: StreamCommit | None) -> None:
+        self._commits += done is not None
+        if done is not None and self._table.merge_every and self._commits % self._table.merge_every == 0:
+            merge_features(self._table)
+
+
+class _Bucket:
+    """The touches of some persons: those of the last folding, and what was added since."""
+
+    def __init__(self, folded: pl.DataFrame) -> None:
+        self._parts, self._folded = [folded], folded.height
+
+    def __len__(self) -> int:
+        return sum(part.height for part in self._parts)
+
+    def of(self, people: pl.Series) -> pl.DataFrame:
+        return pl.concat(part.filter(pl.col("person_id").is_in(people.implode())) for part in self._parts)
+
+    def add(self, fresh: pl.DataFrame, limits: Limits) -> None:
+        self._parts.append(fresh)
+        if len(self._parts) > 64 or len(self) > 2 * self._folded + 1_000:
+            self._parts = [fold(self._parts[0], pl.concat(self._parts[1:]), limits)]
+            self._folded = self._parts[0].height
+
+
+def merge_features(table: FeatureTable) -> int:
+    """Joins small files of the table, and the rows of a person in them; gives how many files were replaced."""
+    if open_table(table.write.uri) is None:
+        return 0
+    return merge_files(table.write.uri, _Condense(table.limits), BUCKET.name, BUCKETS)
+
+
+@dataclass(frozen=True)
+class _Condense:
+    limits: Limits
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        return condense(rows, self.limits).sort_by([(BUCKET.name, "ascending"), ("person_id", "ascending")])
+
+
+def _joined(pieces: list[Piece]) -> pl.DataFrame:
+    full = [piece.rows for piece in pieces if piece.rows.num_rows]
+    return pl.DataFrame(pl.from_arrow(pa.Table.from_batches(full, TOUCHES))) if full else _NOTHING
+
+
+def _numbers(touches: pl.DataFrame) -> np.ndarray:
+    return person_buckets(touches.select("person_id").to_arrow())
+
+
+def person_buckets(rows: pa.Table | pa.RecordBatch) -> np.ndarray:
+    """The bucket, 0 to BUCKETS - 1, of each row's `person_id`."""
+    return bucket_of(rows, ("person_id",), BUCKETS)
+
+
+def _bucketed(rows: pa.Table) -> pa.Table:
+    numbers = pa.array(person_buckets(rows).astype(np.int32))
+    return rows.append_column(BUCKET, numbers).sort_by([(BUCKET.name, "ascending"), ("person_id", "ascending")])
