@@ -19,6 +19,7 @@ WIRING = {
     "transforms/sessions/stream.py",
     "transforms/silver/refine.py",
     "transforms/gold/assemble.py",
+    "transforms/gold/realtime_stream.py",
     "transforms/io/capture.py",
     "transforms/io/delta.py",
     "transforms/io/delta_stream.py",

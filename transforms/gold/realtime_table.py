@@ -124,14 +124,12 @@ class FeatureShard:
     def _update(self, new: pl.DataFrame, now: datetime) -> pa.Table:
         if not new.height:
             return REALTIME_FEATURES.empty_table()
-        numbers = _numbers(new)
-        wanted = np.unique(numbers).tolist()
+        wanted = {number: part["person_id"] for number, part in _by_bucket(new.select("person_id").unique())}
         self._load([number for number in wanted if number not in self._buckets])
-        people = new["person_id"].unique()
-        known = pl.concat([_NOTHING, *(self._buckets[number].of(people) for number in wanted)])
+        known = pl.concat([_NOTHING, *(self._buckets[number].of(people) for number, people in wanted.items())])
         fresh, rows = update(known, new, now, self._table.limits)
-        for (number,), part in fresh.with_columns(pl.Series("_bucket", _numbers(fresh))).group_by("_bucket"):
-            self._buckets[int(number)].add(part.drop("_bucket"), self._table.limits)  # type: ignore[call-overload]
+        for number, part in _by_bucket(fresh):
+            self._buckets[number].add(part, self._table.limits)
         for number in wanted:
             self._buckets.move_to_end(number)
         while len(self._buckets) > len(wanted) and self.touches > self._table.touches_in_memory:
@@ -144,10 +142,8 @@ class FeatureShard:
         where = ((BUCKET.name, "in", numbers),)
         rows = read_table(self._table.write.uri, columns=("person_id", EVENTS), where=where)
         touches = fold(_NOTHING, touches_of(rows), self._table.limits)
-        parts = touches.with_columns(pl.Series("_bucket", _numbers(touches))).partition_by(
-            "_bucket", as_dict=True, include_key=False
-        )
-        self._buckets |= {number: _Bucket(parts.get((number,), _NOTHING)) for number in numbers}
+        parts = dict(_by_bucket(touches))
+        self._buckets |= {number: _Bucket(parts.get(number, _NOTHING)) for number in numbers}
 
     def _ranges(self, steps: dict[str, Advance[Piece]], rows: pa.Table) -> list[Range]:
         """The positions taken of each log, the files with the first of them: they are committed together."""
@@ -221,8 +217,15 @@ def _joined(pieces: list[Piece]) -> pl.DataFrame:
     return pl.DataFrame(pl.from_arrow(pa.Table.from_batches(full, TOUCHES))) if full else _NOTHING
 
 
-def _numbers(touches: pl.DataFrame) -> np.ndarray:
-    return person_buckets(touches.select("person_id").to_arrow())
+def _by_bucket(rows: pl.DataFrame) -> list[tuple[int, pl.DataFrame]]:
+    """The rows of each bucket that occurs."""
+    if not rows.height:
+        return []
+    numbers = person_buckets(rows.select("person_id").to_arrow())
+    order = np.argsort(numbers, kind="stable")
+    edges = np.flatnonzero(np.diff(numbers[order], prepend=-1))
+    ordered, ends = rows[order], [*edges[1:].tolist(), len(numbers)]
+    return [(int(numbers[order[a]]), ordered.slice(a, b - a)) for a, b in zip(edges.tolist(), ends, strict=True)]
 
 
 def person_buckets(rows: pa.Table | pa.RecordBatch) -> np.ndarray:
