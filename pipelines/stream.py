@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import apache_beam as beam
 
@@ -32,8 +33,11 @@ from transforms.sessions.sink import StreamSessionsOf
 
 _SESSIONS, _LATE = "sessions", "late"
 # What each runner needs of the source. Flink cuts the pauses of a source to whole seconds: with less than one the
-# watermark would stand still, and nothing would ever be committed.
-_LIMITS: Mapping[str, Mapping[str, float]] = {"prism": {}, "flink": {"more_seconds": 1.0, "poll_seconds": 1.0}}
+# watermark would stand still, and nothing would ever be committed. Prism mixes up the partitions' watermarks.
+_LIMITS: Mapping[str, Mapping[str, Any]] = {
+    "prism": {"one_clock": True},
+    "flink": {"more_seconds": 1.0, "poll_seconds": 1.0},
+}
 _UNTIL_IDLE_SECONDS = 5.0
 
 

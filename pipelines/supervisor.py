@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -51,6 +51,7 @@ class Supervisor:
     Attributes:
       tick: called about once a second while the stream runs.
       restarts: how often engine and worker were started again.
+      back_off: seconds before the first, second, ... start again in a row; the last one stays.
     """
 
     config: StreamConfig
@@ -58,6 +59,7 @@ class Supervisor:
     tick: Callable[[], None] = lambda: None
     restarts: int = 0
     said: Callable[[str], None] = print
+    back_off: Sequence[float] = _BACK_OFF
     _stop: threading.Event = field(default_factory=threading.Event)
     _words: deque[str] = field(default_factory=lambda: deque(maxlen=50))
     _engine: subprocess.Popen[bytes] | None = None
@@ -83,7 +85,7 @@ class Supervisor:
                 if len(reasons) >= _TRIES and code == RESTART and len(set(reasons[-_TRIES:])) == 1:
                     raise UserError(reasons[-1], remedy="mend that, then start the stream again; nothing is lost")
                 self.restarts += 1
-                pause = _BACK_OFF[min(len(reasons), len(_BACK_OFF)) - 1]
+                pause = self.back_off[min(len(reasons), len(self.back_off)) - 1]
                 self.said(f"{reasons[-1]}; starting again in {pause:g} s")
                 if self._stop.wait(pause):
                     return
@@ -107,9 +109,10 @@ class Supervisor:
         try:
             while not self._stop.wait(0.2):
                 self.tick()
-                if self._worker.poll() is not None:
-                    return self._worker.returncode
-                if self._engine.poll() is not None:
+                code, dead = self._worker.poll(), self._engine.poll() is not None
+                if code is not None and not (code == RESTART and dead):
+                    return code
+                if dead:  # the worker may have noticed first; what it says of it is no reason of its own
                     return None
             return self._end_worker()
         finally:

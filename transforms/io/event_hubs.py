@@ -61,6 +61,8 @@ class Limits:
       slack_seconds: how far the watermark of a silent partition stays behind the clock.
       ask_seconds: how often the hub is asked where a partition ends: for the backlog, and for silent connections.
       check_seconds: how often the number of partitions is looked at.
+      one_clock: one process reads all partitions, and the engine mixes up their watermarks as Prism does; see
+        `ArrivalClock`.
       until_idle_seconds: ends the read of a partition that was silent for so long; None reads for ever.
     """
 
@@ -75,6 +77,7 @@ class Limits:
     slack_seconds: float = 0.2
     ask_seconds: float = 10.0
     check_seconds: float = 60.0
+    one_clock: bool = False
     until_idle_seconds: float | None = None
 
     def __post_init__(self) -> None:
@@ -102,9 +105,10 @@ class ReadFromEventHubs(beam.PTransform):
 
     Each piece covers every position from the one wanted to the last one read, so that holes and what retention took
     are inside of it; the latter is named by `Piece.gap`, counted (`gaps`, `lost_events`) and logged. An element's
-    timestamp is the enqueued time of its last event, never earlier than the one before it in the partition, so that no
-    piece is ever late; a silent partition's watermark follows the clock. Positions are contiguous within one reading
-    of a partition; an engine may give a piece again (see `transforms.positions.advance`).
+    timestamp is the enqueued time of its last event, but never earlier than the one before it in the partition (with
+    `Limits.one_clock`: than any watermark), so that no piece is ever late; a silent partition's watermark follows the
+    clock. Positions are contiguous within one reading of a partition; an engine may give a piece again (see
+    `transforms.positions.advance`).
 
     Args:
       start: the first wanted sequence number of a log ("<hub>/<partition>"); called on the worker.
@@ -193,7 +197,9 @@ class _ReadFn(beam.DoFn, RestrictionProvider):
     def _read(
         self, element: Partition, tracker: Any, watermark: ManualWatermarkEstimator
     ) -> Iterator[TimestampedValue]:
-        begun, clock, limits = time.monotonic(), time.time(), self._limits
+        begun, now, limits = time.monotonic(), time.time(), self._limits
+        clock = self._pool.clock("" if limits.one_clock else element.log)
+        clock.delivered(element.log)
         with self._pool.reader(element.hub, element.id, tracker.current_restriction().start) as reader:
             piece = reader.pull(limits.max_events, limits.pull_seconds, limits.max_bytes)
             self._look(reader, element, idle=piece is None)
@@ -203,16 +209,16 @@ class _ReadFn(beam.DoFn, RestrictionProvider):
                 return
         if piece is not None and not tracker.try_claim(piece.high):
             return  # stopped meanwhile; the rest begins before this piece
-        last = watermark.current_watermark() or MIN_TIMESTAMP
+        last = (watermark.current_watermark() or Timestamp(0)).micros
         if piece is None:
             if silent:
-                watermark.set_watermark(max(last, Timestamp(clock - limits.slack_seconds)))
+                _advance(watermark, clock.watermark(int((now - limits.slack_seconds) * 1e6)))
             tracker.defer_remainder(_seconds(limits.poll_seconds))
             return
-        arrived = max(last, _arrival(piece) if piece.rows.num_rows else Timestamp(clock))
-        yield TimestampedValue(piece, arrived)
+        arrived = clock.arrival(element.log, max(last, _arrival(piece) if piece.rows.num_rows else int(now * 1e6)))
+        yield TimestampedValue(piece, Timestamp(micros=arrived))
         self._count(piece)
-        watermark.set_watermark(arrived)
+        _advance(watermark, clock.watermark(arrived))
         tracker.defer_remainder(_seconds(self._pause(element, piece, time.monotonic() - begun)))
 
     def _look(self, reader: HeldReader, partition: Partition, idle: bool) -> None:
@@ -242,7 +248,7 @@ class _ReadFn(beam.DoFn, RestrictionProvider):
         self._bytes.inc(piece.rows.nbytes)
         Metrics.gauge("event_hubs", f"backlog_events/{piece.log}").set(self._pool.backlog(piece.log, piece.high + 1))
         if piece.rows.num_rows:
-            lag = time.time() - _arrival(piece).micros / 1e6
+            lag = time.time() - _arrival(piece) / 1e6
             Metrics.gauge("event_hubs", f"lag_seconds/{piece.log}").set(max(0, round(lag)))
         if piece.gap:
             self._gaps.inc()
@@ -250,9 +256,13 @@ class _ReadFn(beam.DoFn, RestrictionProvider):
             _LOGGER.warning("%s: events %d to %d are not in the hub any more (retention)", piece.log, *piece.gap)
 
 
-def _arrival(piece: Piece) -> Timestamp:
-    times = piece.rows["enqueued_at"]
-    return Timestamp(micros=pc.max(times).cast("int64").as_py())
+def _arrival(piece: Piece) -> int:
+    return int(pc.max(piece.rows["enqueued_at"]).cast("int64").as_py())
+
+
+def _advance(watermark: ManualWatermarkEstimator, micros: int) -> None:
+    if (watermark.current_watermark() or MIN_TIMESTAMP).micros < micros:
+        watermark.set_watermark(Timestamp(micros=micros))
 
 
 def _seconds(seconds: float) -> Duration:

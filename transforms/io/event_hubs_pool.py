@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from transforms.errors import UserError
 from transforms.io.event_hubs_client import EVENTS, HubReader, PartitionState
+from transforms.io.event_hubs_clock import ArrivalClock
 from transforms.io.event_hubs_connection import HubConnection
 from transforms.positions import Piece
 
@@ -20,6 +21,7 @@ IDLE_CLOSE_SECONDS = 120.0
 _LOCK = threading.Lock()
 _OPEN: dict[tuple[str, str], HeldReader] = {}
 _ENDS: dict[tuple[str, str], int] = {}
+_CLOCKS: dict[tuple[str, str], ArrivalClock] = {}
 
 
 class HeldReader:
@@ -151,6 +153,11 @@ class ReaderPool:
             held.close()
             raise
         self._give(key, held)
+
+    def clock(self, log: str = "") -> ArrivalClock:
+        """The clock of one partition, or the one of all that this process reads."""
+        with _LOCK:
+            return _CLOCKS.setdefault((self._name, log), ArrivalClock())
 
     def backlog(self, log: str, position: int) -> int:
         """How many events are known to wait from `position` on; at least 1, since more may come."""

@@ -1,0 +1,19 @@
+"""A stream that is killed everywhere, again and again, while events come in: bronze has each of them once."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.stream_chaos import HUB, Chaos, Plan
+
+pytestmark = pytest.mark.slow
+
+
+def test_whatever_is_killed_bronze_has_each_event_once(prism, tmp_path, start_loopback):
+    plan, told = Plan(kills=20), list[str]()
+    outcome = Chaos(start_loopback({HUB: plan.partitions}), tmp_path / "lake", prism, plan, told.append).run()
+    assert not outcome.wrong, (outcome, told)
+    killed = {name: outcome.done[name] for name in ("worker", "engine", "loopback", "zombie")}
+    assert sum(killed.values()) == 20 and min(killed.values()) >= 3
+    assert outcome.restarts >= killed["worker"] + killed["engine"]  # they did die
+    assert outcome.rows >= outcome.rows_sent > 0

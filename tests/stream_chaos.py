@@ -1,0 +1,274 @@
+"""A stream that is killed again and again while events come in, and the hub itself as the oracle of what bronze holds.
+
+Whatever a sender had to send twice is in the hub twice, under two sequence numbers; so bronze must hold the hub's
+events place by place, and every row that was sent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from pipelines.config import Lake
+from pipelines.maintain import maintain_tables
+from pipelines.prism import Prism
+from pipelines.stream import StreamConfig
+from pipelines.supervisor import Supervisor
+from tests.event_hubs import LoopbackProcess, receive
+from tests.streaming import PLACE, count_rows, until
+from transforms.contracts import contract
+from transforms.errors import UserError
+from transforms.io.delta import open_table, read_table
+from transforms.io.delta_positions import positions
+from transforms.io.event_hubs import HubConnection, HubSender
+
+HUB, TABLE = "behavioral", "CUSTOMER_BEHAVIORAL_EVENTS"
+COLUMNS = ("EVENT_ID", "CUSTOMER_ID", "EVENT_DATE", "PAGE_URL", "TIME_ON_PAGE")
+KILLS = ("worker", "engine", "worker", "engine", "loopback", "zombie")
+FAULTS = ("drop", "lost_ack", "maintain", "none")
+START_US = 1_262_700_000_000_000  # 2010-01-05
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done to a stream.
+
+    Attributes:
+      kills: of worker, engine and loopback, and stops of a worker that wakes when its successor runs.
+      rows_a_send: rows sent between two looks; with `form` "row" one event each.
+      total_rows: the sender ends there; None sends until the last kill.
+    """
+
+    kills: int = 20
+    rows_a_send: int = 200
+    total_rows: int | None = None
+    form: str = "row"
+    partitions: int = 2
+    seed: int = 1
+
+
+@dataclass
+class Outcome:
+    """What happened, and what was wrong at the end (nothing, that is)."""
+
+    done: Counter[str] = field(default_factory=Counter)
+    rows_sent: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+    restarts: int = 0
+    commits: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+def rows_from(first: int, count: int) -> pa.RecordBatch:
+    """Page views numbered from `first`, a second apart; each column follows from the number."""
+    numbers = pl.Series(range(first, first + count))
+    frame = pl.DataFrame({"n": numbers}).select(
+        EVENT_ID=pl.format("E{}", "n"),
+        CUSTOMER_ID=pl.format("C{}", pl.col("n") % 997),
+        EVENT_TYPE=pl.lit("PAGE_VIEW"),
+        EVENT_DATE=(pl.col("n") * 1_000_000 + START_US).cast(pl.Datetime("us", "UTC")),
+        PAGE_URL=pl.format("/p/{}", pl.col("n") * 7 % 1009),
+        TIME_ON_PAGE=pl.col("n") % 86_400,
+    )
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks().to_batches()[0]
+
+
+def hub_rows(server: LoopbackProcess) -> pl.DataFrame:
+    """What the hub holds, read by the unmodified client: PLACE and COLUMNS, in order of place."""
+    frames = []
+    for number, log in enumerate(server.control.state()["hubs"][HUB]):
+        if not log["end"]:
+            continue
+        for made in receive(server, log["end"], partition=str(number), hub=HUB, seconds=300):
+            body = b"".join(made.body)
+            frame = (
+                pl.DataFrame(pl.from_arrow(pa.ipc.open_stream(body).read_all()))
+                if made.content_type == "application/vnd.apache.arrow.stream"
+                else pl.DataFrame(
+                    [json.loads(line) for line in body.splitlines()], schema_overrides={"EVENT_DATE": pl.String}
+                )
+            )
+            if frame["EVENT_DATE"].dtype == pl.String:
+                frame = frame.with_columns(pl.col("EVENT_DATE").str.to_datetime(time_unit="us", time_zone="UTC"))
+            frames.append(
+                frame.select(
+                    *COLUMNS,
+                    _file=pl.lit(f"{HUB}/{number}"),
+                    _position=pl.lit(made.sequence_number, pl.Int64),
+                    _row=pl.int_range(pl.len(), dtype=pl.Int32),
+                )
+            )
+    return pl.concat(frames).sort(PLACE)
+
+
+class _Life:
+    """One supervisor in a thread."""
+
+    def __init__(self, config: StreamConfig, prism: str) -> None:
+        self.said: list[str] = []
+        self.error: BaseException | None = None
+        self.supervisor = Supervisor(config, Prism(prism), said=self.said.append, back_off=(0.1,))
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.supervisor.run()
+        except BaseException as error:
+            self.error = error
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        self.supervisor.stop()
+        self._thread.join(60)
+        assert not self.alive, "the supervisor did not stop"
+
+
+class Chaos:
+    """Runs a plan over a started server; `run` gives the outcome."""
+
+    def __init__(self, server: LoopbackProcess, lake: Path, prism: str, plan: Plan, say: Callable[[str], None]) -> None:
+        self._server, self._lake, self._prism, self._plan, self._say = server, lake, prism, plan, say
+        self._config = StreamConfig(
+            str(lake), server.connection_string(), {HUB: (TABLE,)}, window_seconds=0.5, lateness_seconds=60
+        )
+        self._random = random.Random(plan.seed)
+        self._over = threading.Event()
+        self._failed: BaseException | None = None
+        self.outcome = Outcome()
+
+    def run(self) -> Outcome:
+        begun = time.monotonic()
+        self._life = _Life(self._config, self._prism)
+        sender = threading.Thread(target=self._send, daemon=True)
+        sender.start()
+        try:
+            for number in range(self._plan.kills):
+                self._await_commit()
+                self._fault(self._random.choice(FAULTS))
+                time.sleep(self._random.uniform(0, 0.6))
+                what = KILLS[number % len(KILLS)]
+                self._say(f"{time.monotonic() - begun:6.1f} s  {number + 1:3d} {what}")
+                getattr(self, f"_kill_{what}")()
+                self.outcome.done[what] += 1
+        finally:
+            if self._plan.total_rows is None:
+                self._over.set()
+            sender.join(600)
+        assert self._failed is None, self._failed
+        self._drain()
+        self.outcome.seconds = time.monotonic() - begun
+        return self._check()
+
+    def _send(self) -> None:
+        """Sends until it is over; each batch again and again until the hub acknowledges it."""
+        try:
+            plan, form = self._plan, self._plan.form
+            connection = HubConnection(self._server.connection_string())
+            with HubSender(connection, HUB, TABLE, form) as sender:  # type: ignore[arg-type]
+                while not self._over.is_set() and self.outcome.rows_sent < (plan.total_rows or 1 << 62):
+                    sender.send(rows_from(self.outcome.rows_sent, plan.rows_a_send))
+                    self.outcome.rows_sent += plan.rows_a_send
+                    self._over.wait(0.2)
+        except BaseException as error:
+            self._failed = error
+
+    def _version(self) -> int:
+        table = open_table(Lake(str(self._lake)).bronze(contract(TABLE)))
+        return -1 if table is None else table.version()
+
+    def _await_commit(self) -> None:
+        """Rows were committed since; at once where the stream has ended, which is told at the end."""
+        before = count_rows(self._lake, TABLE)
+
+        def done() -> bool:
+            if not self._life.alive:
+                raise AssertionError(f"the stream ended by itself: {self._life.error} {self._life.said[-3:]}")
+            assert self._failed is None, self._failed
+            return count_rows(self._lake, TABLE) > before
+
+        until(done, 90)
+
+    def _fault(self, what: str) -> None:
+        self.outcome.done[what] += 1
+        if what == "drop":
+            self._server.control.drop()
+        elif what == "lost_ack":
+            self._server.control.next("lost_ack")
+        elif what == "maintain":
+            list(maintain_tables(Lake(str(self._lake)), 168, False))
+
+    def _kill_worker(self) -> None:
+        self._kill("worker", signal.SIGKILL)
+
+    def _kill_engine(self) -> None:
+        self._kill("engine", signal.SIGKILL)
+
+    def _kill_loopback(self) -> None:
+        self._server.kill()
+        self._server.start()
+
+    def _kill_zombie(self) -> None:
+        """Stops the worker, lets a second stream take over, and wakes the worker: one of the two gives way."""
+        old, pid = self._life, self._kill("worker", signal.SIGSTOP)
+        self._life = new = _Life(self._config, self._prism)
+        try:
+            self._await_commit()
+        finally:
+            if pid is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+        until(lambda: not (old.alive and new.alive), 90)
+        loser, self._life = (new, old) if old.alive else (old, new)
+        self.outcome.restarts += loser.supervisor.restarts
+        if not isinstance(loser.error, UserError) or "another stream" not in str(loser.error):
+            self.outcome.wrong.append(f"the older stream ended with {loser.error!r}")
+
+    def _kill(self, which: str, how: int) -> int | None:
+        until(lambda: which in self._life.supervisor.pids, 30, 0.02)
+        pid = self._life.supervisor.pids[which]
+        with suppress(ProcessLookupError):
+            os.kill(pid, how)
+        return pid
+
+    def _drain(self) -> None:
+        hubs = self._server.control.state()["hubs"][HUB]
+        uri = Lake(str(self._lake)).bronze(contract(TABLE))
+        ends = {f"{HUB}/{number}": log["end"] - 1 for number, log in enumerate(hubs) if log["end"]}
+        until(lambda: positions(uri, self._config.name, list(ends)) == ends, 120, 0.5)
+        self._life.stop()
+        self.outcome.restarts += self._life.supervisor.restarts
+
+    def _check(self) -> Outcome:
+        outcome, uri = self.outcome, Lake(str(self._lake)).bronze(contract(TABLE))
+        found = pl.DataFrame(pl.from_arrow(read_table(uri, columns=[*COLUMNS, *PLACE]))).sort(PLACE)
+        expected = hub_rows(self._server).select(found.columns).cast(dict(found.schema))
+        outcome.rows, outcome.commits = found.height, self._version()
+        if found.select(PLACE).is_duplicated().any():
+            outcome.wrong.append(f"{found.select(PLACE).is_duplicated().sum()} rows share a place")
+        for name, left, right in (("missing", expected, found), ("too many", found, expected)):
+            lost = left.join(right, on=PLACE, how="anti")
+            if lost.height:
+                outcome.wrong.append(f"{lost.height} rows {name}, first {lost.select(PLACE).row(0)}")
+        if not outcome.wrong and not found.equals(expected):
+            outcome.wrong.append("contents differ")
+        sent = pl.Series([f"E{n}" for n in range(outcome.rows_sent)])
+        if not sent.is_in(found["EVENT_ID"].implode()).all() or found["EVENT_ID"].n_unique() != len(sent):
+            outcome.wrong.append("the rows are not those that were sent")
+        return outcome
