@@ -17,9 +17,10 @@ from transforms.errors import UserError
 from transforms.generator.dataset import tables
 from transforms.generator.spec import GeneratorSpec
 from transforms.gold.realtime import FEATURES, latest
-from transforms.gold.realtime_stream import TABLES, Persons, StreamFeaturesOf
+from transforms.gold.realtime_items import ORDERS
+from transforms.gold.realtime_stream import Persons, StreamFeaturesOf
 from transforms.gold.realtime_table import REALTIME_FEATURES, FeatureTable
-from transforms.gold.touches import read_touches
+from transforms.gold.touches import TABLES, read_touches
 from transforms.io.delta import append_rows, read_table
 from transforms.io.delta_positions import StreamWrite, positions, take_over
 from transforms.io.delta_stream import WriteStream
@@ -28,6 +29,7 @@ from transforms.silver.to_silver import to_silver
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SIZE = 40
+TRANSACTIONS, LINES = "CUSTOMER_TRANSACTIONS", "CUSTOMER_TRANSACTION_ITEMS"
 
 
 def bronze_rows() -> dict[str, pa.Table]:
@@ -92,9 +94,12 @@ def _write(uri: str, schema: pa.Schema, partition_by: tuple[str, ...] = ()) -> S
 
 
 def expected(person_of: pa.Table | None = None) -> list[dict]:
-    rows = []
-    for name, table in ROWS.items():
-        rows += read_touches(name, to_silver(table, CONTRACTS[name]).accepted, person_of).to_pylist()
+    silver = {name: to_silver(table, CONTRACTS[name]).accepted for name, table in ROWS.items()}
+    orders = silver[TRANSACTIONS].select(["TRANSACTION_ID", *(n for n in ORDERS.names if n != "TRANSACTION_ID")])
+    lines = silver[LINES].select(["ITEM_ID", "TRANSACTION_ID", "PRODUCT_ID", "ITEM_STATUS"])
+    silver[LINES] = lines.join(orders, "TRANSACTION_ID", join_type="inner")
+    rows = [row for name, table in silver.items() for row in read_touches(name, table, person_of).to_pylist()]
+    assert sum(row["type"] == "ITEM_BOUGHT" for row in rows) > 10
     return plain.plain_features(rows)
 
 
@@ -149,3 +154,5 @@ def test_configuration_is_checked(tmp_path):
         StreamFeaturesOf({}, {}, to, shards=0)
     with pytest.raises(UserError, match="CUSTOMERS"):
         StreamFeaturesOf({"CUSTOMERS": "x"}, {}, to)
+    with pytest.raises(UserError, match="have no buyer"):
+        StreamFeaturesOf({LINES: "x"}, {}, to)

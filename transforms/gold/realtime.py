@@ -85,15 +85,15 @@ _NOTHING = pl.DataFrame(pl.from_arrow(TOUCHES.empty_table()))
 
 
 def fold(known: pl.DataFrame, new: pl.DataFrame, limits: Limits = DEFAULTS) -> pl.DataFrame:
-    """The union of two sets of touches, without those that can never count again; columns TOUCHES, sorted by person.
+    """The union of two sets of touches, without those that can never count again.
+
+    Columns TOUCHES, sorted by person, the latest first.
 
     Of touches with one key the later version stays: greatest `at`, then `ingested_at`, then content. Kept are those of
     the 24 hours before the person's last touch, at most `limits.touches`, and the last listed ones of any age.
     Associative, commutative and idempotent.
     """
-    rows = pl.concat([known, new]).sort("person_id", "key", *_ORDER, nulls_last=False)
-    rows = rows.unique(["person_id", "key"], keep="last", maintain_order=True)
-    rows = rows.sort(["person_id", "at", "key"], descending=[False, True, True])
+    rows = _sorted(_versions_settled(pl.concat([known, new])))
     listed = pl.col("type").is_in(LISTED)
     rank = pl.int_range(pl.len()).over("person_id")
     fresh = pl.col("at") > pl.col("at").first().over("person_id") - HORIZON
@@ -131,7 +131,7 @@ def features(
     """FEATURES, one row a person, sorted by it, as of its last event, or of `now` where that is later.
 
     Args:
-      touches: as `fold` leaves them.
+      touches: as `fold` leaves them, sorted by person, the latest first.
       told: the touches that `_events` has; by default all.
 
     Columns:
@@ -147,7 +147,6 @@ def features(
     """
     until = pl.col("at").max().over("person_id")
     rows = touches.with_columns(T=until if now is None else pl.max_horizontal(until, _moment(now)))
-    rows = rows.sort(["person_id", "at", "key"], descending=[False, True, True])
     recent = rows.filter(pl.col("at") > pl.col("T") - HORIZON)
     people = rows.group_by("person_id", maintain_order=True).agg(
         pl.col("at").first().alias("last_event_at"),
@@ -178,7 +177,7 @@ def as_of(rows: pa.Table, now: datetime, limits: Limits = DEFAULTS) -> pa.Table:
     Exact: the row that would have been computed then. A person whose last event is later than `now` stays as of that
     event, since older states are not kept.
     """
-    return _again(rows, touches_of(rows), now, limits)
+    return _again(rows, _sorted(touches_of(rows)), now, limits)
 
 
 def condense(rows: pa.Table, limits: Limits = DEFAULTS) -> pa.Table:
@@ -186,13 +185,13 @@ def condense(rows: pa.Table, limits: Limits = DEFAULTS) -> pa.Table:
 
     For upkeep of the table: `latest` of all rows, and the newest row of a person, stay what they are.
     """
-    frame = pl.DataFrame(pl.from_arrow(rows.drop_columns([EVENTS])))
-    newest = frame.sort("person_id", UPDATED, maintain_order=True).unique("person_id", keep="last", maintain_order=True)
-    held = _events(
-        fold(_NOTHING, touches_of(rows), limits).sort(["person_id", "at", "key"], descending=[False, True, True])
-    )
-    joined = newest.join(held, on="person_id", how="left", maintain_order="left").select(rows.column_names)
-    return joined.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(rows.schema)
+    order = pl.DataFrame(pl.from_arrow(rows.select(["person_id", UPDATED]))).with_row_index("row")
+    newest = order.sort("person_id", UPDATED, "row").unique("person_id", keep="last", maintain_order=True)
+    held = _events(fold(_NOTHING, touches_of(rows), limits))
+    events = newest.select("person_id").join(held, on="person_id", how="left", maintain_order="left")[EVENTS]
+    column = rows.schema.field(EVENTS)
+    told = events.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(column.type)
+    return rows.take(newest["row"].to_arrow()).set_column(rows.schema.get_field_index(EVENTS), column, told)
 
 
 def regroup(rows: pa.Table, person_of: pa.Table, limits: Limits = DEFAULTS) -> pa.Table:
@@ -203,6 +202,18 @@ def regroup(rows: pa.Table, person_of: pa.Table, limits: Limits = DEFAULTS) -> p
     touches = identified(touches_of(rows), person_of)
     when = pc.max(rows[UPDATED]).as_py() or _ANY
     return features(fold(_NOTHING, touches, limits), when, None, limits)
+
+
+def _versions_settled(rows: pl.DataFrame) -> pl.DataFrame:
+    shared = rows.select("person_id", "key").is_duplicated()
+    if not shared.any():
+        return rows
+    versions = rows.filter(shared).sort("person_id", "key", *_ORDER, nulls_last=False)
+    return pl.concat([rows.filter(~shared), versions.unique(["person_id", "key"], keep="last", maintain_order=True)])
+
+
+def _sorted(touches: pl.DataFrame) -> pl.DataFrame:
+    return touches.sort(["person_id", "at", "key"], descending=[False, True, True])
 
 
 def _again(rows: pa.Table, touches: pl.DataFrame, now: datetime | None, limits: Limits) -> pa.Table:
