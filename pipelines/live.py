@@ -44,6 +44,7 @@ class Live:
         self._readers: dict[str, HubReader] = {}
         self._before = (time.monotonic(), 0)
         self.progress: dict[str, Progress] = {}
+        self.gaps: dict[tuple[str, int, int], None] = {}
         self.backlog = 0
         self.rows_per_second = 0.0
 
@@ -63,6 +64,7 @@ class Live:
     def look(self, now: float) -> None:
         """Brings `progress`, `rows_per_second` and the gauges up to date."""
         self.progress = self._watch.look()
+        self._tell_gaps()
         if now >= self._next_backlog:
             self._next_backlog = now + _BACKLOG_SECONDS
             self.backlog = self._behind()
@@ -70,6 +72,13 @@ class Live:
         if now - then >= 5:
             self.rows_per_second, self._before = (rows - rows_then) / (now - then), (now, rows)
         self._export()
+
+    def _tell_gaps(self) -> None:
+        for gap in (gap for p in self.progress.values() for gap in p.gaps if gap not in self.gaps):
+            self.gaps[gap] = None  # each of the hub's tables says so
+            log, low, high = gap
+            if not self.quiet:
+                self._console.print(f"{log}: events {low} to {high} ({high - low + 1:,}) were no longer in the hub")
 
     @property
     def rows(self) -> int:
@@ -197,6 +206,7 @@ def run_stream(config: StreamConfig, engine: Engine, metrics_port: int | None, a
         rows=live.rows,
         rejected=live.rejected,
         restarts=live.supervisor.restarts,
+        gaps=list(live.gaps),
     )
     out.table("tables", rows)
     out.close()

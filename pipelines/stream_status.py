@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from transforms.io.delta_notes import read_notes
 from transforms.io.delta_table import open_table
 
+_GAPS = 100  # so many are remembered
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -21,6 +23,7 @@ class Progress:
       positions: log -> last committed position.
       lag_seconds: from the hub's taking the newest committed event to its commit; None before the first.
       late_seconds: the same of the oldest event in that commit.
+      gaps: (log, first position, last position) of events that the hub dropped before they were read; the newest few.
     """
 
     table: str
@@ -32,6 +35,7 @@ class Progress:
     lag_seconds: float | None = None
     late_seconds: float | None = None
     newest_us: int | None = None
+    gaps: tuple[tuple[str, int, int], ...] = ()
 
 
 class StreamWatch:
@@ -82,6 +86,7 @@ def _add(before: Progress, facts: dict, at: float) -> Progress:  # type: ignore[
         before.lag_seconds if newest is None else at - newest / 1e6,
         before.late_seconds if oldest is None else at - oldest / 1e6,
         before.newest_us if newest is None else max(newest, before.newest_us or newest),
+        (*before.gaps, *((log, low, high) for log, (low, high) in facts.get("gaps", {}).items()))[-_GAPS:],
     )
 
 
