@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
+import threading
 from datetime import timedelta
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from tests.gold import plain_realtime as plain
 from transforms.batches import as_batch
 from transforms.errors import UserError
-from transforms.gold.realtime import FEATURES, Limits, latest
+from transforms.gold import realtime_table
+from transforms.gold.realtime import FEATURES, Limits, as_of, latest
 from transforms.gold.realtime_table import (
     BUCKET,
     REALTIME_FEATURES,
@@ -19,6 +22,7 @@ from transforms.gold.realtime_table import (
     FeatureTable,
     merge_features,
     person_buckets,
+    read_features,
 )
 from transforms.gold.touches import TOUCHES
 from transforms.io.delta import open_table, read_table
@@ -176,6 +180,44 @@ def test_many_small_files_become_few_while_others_append(tmp_path):
     assert stored(to.uri).num_rows == len({row["person_id"] for row in rows})
     assert merge_features(table) == 0
     assert newest(to.uri) == plain.plain_features(rows)
+
+
+def test_readers_get_some_persons_or_all_now_or_then(tmp_path):
+    rng, to = random.Random(6), write(tmp_path)
+    rows = [touch(rng, n) for n in range(90)]
+    shard = FeatureShard(FeatureTable(to))
+    for low in range(0, 90, 30):
+        shard.offer([piece(LOGS[0], low, rows[low : low + 30])], NOON + timedelta(seconds=low))
+    later = NOON + timedelta(hours=3)
+    everybody = read_features(to.uri)
+    assert everybody["person_id"].to_pylist() == sorted({row["person_id"] for row in rows})
+    some = read_features(to.uri, later, ["C3", "C1", "nobody"])
+    assert some["person_id"].to_pylist() == ["C1", "C3"]
+    assert some.equals(as_of(everybody.filter(pc.is_in(everybody["person_id"], pa.array(["C1", "C3"]))), later))
+    assert read_features(to.uri, later, []).num_rows == 0
+    assert read_features(to.uri, persons=["nobody"]).num_rows == 0
+
+
+def test_upkeep_runs_beside_the_stream_and_its_error_is_not_lost(tmp_path, monkeypatch):
+    rows = logs_of(random.Random(7), 60)[LOGS[0]]
+    to = write(tmp_path)
+    shard = FeatureShard(FeatureTable(to, merge_every=10))
+    for at, row in enumerate(rows[:40]):
+        shard.offer([piece(LOGS[0], at, [row])], NOON + timedelta(seconds=at))
+    wait_for_upkeep()
+    assert len(open_table(to.uri).file_uris()) < 30
+    assert newest(to.uri) == features_of(to.uri) == plain.plain_features(rows[:40])
+    monkeypatch.setattr(realtime_table, "merge_features", lambda table: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        for at, row in enumerate(rows[40:], 40):
+            shard.offer([piece(LOGS[0], at, [row])], NOON + timedelta(seconds=at))
+            wait_for_upkeep()
+
+
+def wait_for_upkeep() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "merge-features":
+            thread.join(20)
 
 
 def test_configuration_is_checked(tmp_path):

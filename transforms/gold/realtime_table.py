@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from transforms.errors import UserError
-from transforms.gold.realtime import DEFAULTS, EVENTS, FEATURES, Limits, condense, fold, touches_of, update
+from transforms.gold.realtime import (
+    DEFAULTS,
+    EVENTS,
+    FEATURES,
+    Limits,
+    as_of,
+    condense,
+    fold,
+    latest,
+    touches_of,
+    update,
+)
 from transforms.gold.touches import TOUCHES
 from transforms.io import storage
 from transforms.io.delta import open_table, read_table
@@ -64,6 +77,7 @@ class FeatureShard:
     def __init__(self, table: FeatureTable) -> None:
         self._table = table
         self._commits = 0
+        self._upkeep = _Upkeep()
         self._forget()
 
     def _forget(self) -> None:
@@ -173,9 +187,33 @@ class FeatureShard:
                 raise PositionGap(what, self._table.write.uri, "start the stream again")
 
     def _keep_up(self, done: StreamCommit | None) -> None:
+        """Merges beside the stream: commits go on meanwhile, and whoever loses a race for one tries again."""
         self._commits += done is not None
         if done is not None and self._table.merge_every and self._commits % self._table.merge_every == 0:
-            merge_features(self._table)
+            self._upkeep.begin(self._table)
+
+
+class _Upkeep:
+    """One merge at a time, in a thread that does not hold up the end of the process; its error is raised later."""
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def begin(self, table: FeatureTable) -> None:
+        if self._thread is not None and self._thread.is_alive():
+            return
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        self._thread = threading.Thread(target=self._run, args=(table,), name="merge-features", daemon=True)
+        self._thread.start()
+
+    def _run(self, table: FeatureTable) -> None:
+        try:
+            merge_features(table)
+        except (UserError, OSError, pa.ArrowException) as error:
+            self._error = error
 
 
 class _Bucket:
@@ -202,6 +240,24 @@ def merge_features(table: FeatureTable) -> int:
     if open_table(table.write.uri) is None:
         return 0
     return merge_files(table.write.uri, _Condense(table.limits), BUCKET.name, BUCKETS)
+
+
+def read_features(
+    uri: str, now: datetime | None = None, persons: Sequence[str] | None = None, limits: Limits = DEFAULTS
+) -> pa.Table:
+    """FEATURES, one row a person, as of `now` (by default, as of each person's last event); no row for an unknown one.
+
+    Args:
+      persons: only these; by default all, in memory.
+    """
+    where: tuple[tuple[str, str, Any], ...] = ()
+    if persons is not None:
+        asked = pa.table({"person_id": pa.array(persons, pa.string())})
+        where = ((BUCKET.name, "in", np.unique(person_buckets(asked)).tolist()), ("person_id", "in", list(persons)))
+    if persons is not None and not persons:
+        return FEATURES.empty_table()
+    rows = latest(read_table(uri, columns=FEATURES.names, where=where), limits)
+    return rows if now is None else as_of(rows, now, limits)
 
 
 @dataclass(frozen=True)
