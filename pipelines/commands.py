@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from time import perf_counter
 
-from pipelines import bronze, gold, silver
+from pipelines import bronze, gold, sessions, silver
 from pipelines.config import Lake, Run
 from pipelines.console import Output, counted
 from pipelines.dataset import inputs_of
@@ -95,8 +95,15 @@ def run_silver(lake: str, country: str, rebuild: bool, run: Run, engine: Engine,
     start = perf_counter()
     with out.working("refining bronze to silver"):
         result = silver.refine(Lake(lake), run, engine, country, rebuild)
+        cut = sessions.cut(Lake(lake), run, engine)
     _say_silver(result, perf_counter() - start, out)
+    _say_sessions(cut, out)
     out.close()
+
+
+def _say_sessions(cut: TableRun | None, out: Output) -> None:
+    if cut is not None:
+        out.say(f"sessions: {counted(cut.counts.accepted, 'session')} of the events", sessions=cut.counts.accepted)
 
 
 def _say_silver(result: silver.SilverResult, seconds: float, out: Output) -> None:
@@ -236,11 +243,13 @@ def run_demo(folder: Path, orders: Path | None, as_json: bool) -> None:
         first = bronze.ingest(lake, Run("bronze"), inputs_of(str(folder / "input")), engine)
     with out.working("refining bronze to silver"):
         second = silver.refine(lake, Run("silver"), engine)
+        cut = sessions.cut(lake, Run("silver"), engine)
     with out.working("making customer_360"):
         third = gold.assemble(lake, Run("gold"), engine)
     changed = bool(first.tables or second.tables or third)
     for name, tables in (("bronze", first.tables), ("silver", second.tables)):
         _say_layer(name, tables, out)
+    _say_sessions(cut, out)
     _say_gold(third, 0.0, out) if third is None else out.say(
         f"gold:   customer_360 has {counted(third.counts.accepted, 'customer')}", customers=third.counts.accepted
     )

@@ -6,9 +6,12 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from transforms.contracts import Contract
+from transforms.contracts import CONTRACTS, Contract
 from transforms.errors import UserError
 from transforms.io.storage import join
+
+GOLD = ("customer_360",)
+OPS = ("rejects", "late", "runs", "schemas", "profiles", "drift", "outliers")
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,20 @@ class Lake:
     @property
     def late(self) -> str:
         return join(self.uri, "ops", "late")
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The tables that are no source tables: "layer/name" -> address."""
+        silver = {f"silver/{name}": getattr(self, name) for name in ("sessions", "live_sessions")}
+        gold = {f"gold/{name}": self.gold(name) for name in GOLD}
+        return silver | gold | {f"ops/{name}": getattr(self, name) for name in OPS}
+
+    @property
+    def tables(self) -> dict[str, str]:
+        """Every table there may be: "layer/path" -> address."""
+        sources = CONTRACTS.values()
+        bronze = {f"bronze/{c.path}": self.bronze(c) for c in sources}
+        return bronze | {f"silver/{c.path}": self.silver(c) for c in sources} | self.named
 
     @property
     def rejects(self) -> str:

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipelines.config import Lake
-from pipelines.gold import CUSTOMER_360
-from transforms.contracts import CONTRACTS
 from transforms.io.delta import open_table
 from transforms.io.delta_maintain import maintain
 from transforms.progress import METER
@@ -15,13 +13,7 @@ from transforms.progress import METER
 
 def tables(lake: Lake) -> Iterator[tuple[str, str]]:
     """(name, address) of each table the lake has."""
-    known = [(f"bronze/{c.path}", lake.bronze(c)) for c in CONTRACTS.values()]
-    known += [(f"silver/{c.path}", lake.silver(c)) for c in CONTRACTS.values()]
-    known += [(f"gold/{CUSTOMER_360}", lake.gold(CUSTOMER_360))]
-    known += [
-        (f"ops/{name}", getattr(lake, name)) for name in ("rejects", "runs", "schemas", "profiles", "drift", "outliers")
-    ]
-    for name, uri in known:
+    for name, uri in lake.tables.items():
         if open_table(uri) is not None:
             yield name, uri
 

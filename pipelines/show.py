@@ -15,19 +15,16 @@ from transforms.contracts import CONTRACTS, contract
 from transforms.errors import UsageError, UserError
 from transforms.io.delta import head, open_table, read_table
 
-_OPS = ("rejects", "runs", "schemas", "profiles", "drift")
-
 
 def uri_of(lake: Lake, name: str, layer: str | None) -> str:
     """The address of a table by name; the layer defaults to the one a reader most likely means."""
-    if name.lower() in _OPS:
-        return str(getattr(lake, name.lower()))
-    if name.lower() == CUSTOMER_360:
-        return lake.gold(CUSTOMER_360)
+    named = {path.rpartition("/")[2]: uri for path, uri in lake.named.items()}
+    if name.lower() in named and layer is None:
+        return named[name.lower()]
     try:
         table = contract(name)
     except UsageError as error:
-        others = ", ".join((CUSTOMER_360, "customer ID", *_OPS))
+        others = ", ".join(("customer ID", *named))
         raise UsageError(error.what, remedy=f"{error.remedy}, {others}") from None
     if layer not in (None, "bronze", "silver"):
         raise UsageError(f"there is no layer {layer!r} for {table.name}", remedy="use --layer bronze or silver")

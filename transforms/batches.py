@@ -44,15 +44,18 @@ class PieceCoder(beam.coders.Coder):
         self._rows = RecordBatchCoder()
 
     def encode(self, value: Piece) -> bytes:
-        head = json.dumps([value.log, value.low, value.high, value.gap, value.marks]).encode()
-        return b"".join([_LENGTH.pack(len(head)), head, self._rows.encode(value.rows)])
+        rows = self._rows.encode(value.rows)
+        aside = b"" if value.aside is None else self._rows.encode(value.aside)
+        head = json.dumps([value.log, value.low, value.high, value.gap, value.marks, len(aside)]).encode()
+        return b"".join([_LENGTH.pack(len(head)), head, aside, rows])
 
     def decode(self, encoded: bytes) -> Piece:
         (length,) = _LENGTH.unpack_from(encoded)
         start = _LENGTH.size + length
-        log, low, high, gap, marks = json.loads(encoded[_LENGTH.size : start])
-        rows = self._rows.decode(encoded[start:])
-        return Piece(log, low, high, rows, tuple(gap) if gap else None, tuple(map(tuple, marks)))
+        log, low, high, gap, marks, size = json.loads(encoded[_LENGTH.size : start])
+        aside = self._rows.decode(encoded[start : start + size]) if size else None
+        rows = self._rows.decode(encoded[start + size :])
+        return Piece(log, low, high, rows, tuple(gap) if gap else None, tuple(map(tuple, marks)), aside)
 
     def estimate_size(self, value: Piece) -> int:
         return int(value.rows.nbytes) + 64

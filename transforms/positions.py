@@ -32,6 +32,7 @@ class Piece:
       low, high: sequence numbers, inclusive. Positions the hub never gave out and rows rejected later are inside.
       rows: what was read, in position order; may be empty.
       gap: positions (inclusive) that the hub had dropped before they were read: those rows are lost, and it is said.
+      aside: rows for another table, which has to have them before these are in theirs.
       marks: (name, number) pairs that a sink commits together with the positions, for whoever goes on from there.
     """
 
@@ -41,6 +42,7 @@ class Piece:
     rows: pa.RecordBatch
     gap: tuple[int, int] | None = None
     marks: tuple[tuple[str, int], ...] = ()
+    aside: pa.RecordBatch | None = None
 
     def __post_init__(self) -> None:
         if self.low > self.high:

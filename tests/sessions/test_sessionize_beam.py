@@ -157,7 +157,7 @@ def run_stream(
         made.sessions | "KeepSessions" >> beam.Map(partial(plain.keep, "sessions"))
         made.rejected | "KeepRejected" >> beam.Map(partial(plain.keep, "rejected"))
         made.late | "KeepLate" >> beam.Map(partial(plain.keep, "late"))
-    late = [piece.rows for piece in plain.KEPT.pop("late", [])]
+    late = plain.KEPT.pop("late", [])
     return plain.KEPT.pop("sessions", []), pa.Table.from_batches(late) if late else None
 
 

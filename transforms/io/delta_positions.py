@@ -109,6 +109,7 @@ class StreamWrite:
       counted_as: what the rows are in the commit's counts, "accepted" or "rejected".
       contiguous: False for a table that gets a part of the positions only: nothing is waited for then, and what is
         ahead of the last position is new.
+      first: where the ranges that come with another one (`Range.before`) are committed, just before it.
     """
 
     uri: str
@@ -123,6 +124,7 @@ class StreamWrite:
     note: tuple[tuple[str, Any], ...] = ()
     counted_as: str = "accepted"
     contiguous: bool = True
+    first: StreamWrite | None = None
 
     @property
     def table(self) -> TableWrite:
@@ -142,6 +144,7 @@ class Range:
     newest_us: int | None = None
     gap: tuple[int, int] | None = None
     marks: tuple[tuple[str, int], ...] = ()
+    before: tuple[Range, ...] = ()
     seen_at: float = field(default_factory=time.time)
 
 
@@ -157,14 +160,8 @@ class StreamCommit:
     held: int = 0
 
 
-def write_ranges(write: StreamWrite, pieces: Iterable[Piece], joined: bool = True) -> list[Range]:
-    """Writes the rows of one log into files, a range for each run of positions without a gap.
-
-    Args:
-      joined: False makes a range of each piece as it is; for a table that gets a part of the positions only.
-    """
-    if not joined:
-        return [_write_range(write, p.log, p.low, p.high, [pa.Table.from_batches([p.rows])], p.gap) for p in pieces]
+def write_ranges(write: StreamWrite, pieces: Iterable[Piece]) -> list[Range]:
+    """Writes the rows of one log into files, a range for each run of positions without a gap."""
     ranges: list[Range] = []
     run: list[pa.Table] = []
     low = high = -1
@@ -232,7 +229,7 @@ def _trim(write: StreamWrite, whole: Range, low: int) -> Range:
             rows = rows.append_column(schema.field(name), pa.repeat(value, len(rows)))
         tables.append(rows.select(schema.names).filter(pc.field(write.position) >= low))
     part = _write_range(write, whole.log, low, whole.high, tables, whole.gap)
-    return replace(part, marks=whole.marks, seen_at=whole.seen_at)
+    return replace(part, marks=whole.marks, before=whole.before, seen_at=whole.seen_at)
 
 
 class PositionCommitter:
@@ -246,6 +243,7 @@ class PositionCommitter:
         self._waiting: dict[str, list[Range]] = {}
         self._table: DeltaTable | None = None
         self._last = 0.0
+        self._first = PositionCommitter(write.first) if write.first is not None else None
 
     def offer(self, ranges: Iterable[Range]) -> StreamCommit | None:
         """Commits what can be; None when there was nothing to commit yet."""
@@ -255,9 +253,12 @@ class PositionCommitter:
             table = self._current()
             self._check_owner(table)
             plan = self._plan(table)
-            if not plan.taken or not (plan.rows or time.time() - self._last >= self._write.idle_seconds):
+            due = time.time() - self._last >= self._write.idle_seconds
+            if not plan.taken or not (plan.rows or plan.before or due):
                 self._keep(plan, taken_too=True)
                 return None
+            if plan.before and self._first is not None:
+                self._first.offer(plan.before)
             try:
                 version = self._try(table, plan)
             except CommitFailedError:
@@ -365,6 +366,10 @@ class _Plan:
     @property
     def rows(self) -> int:
         return sum(part.rows for part in self.taken)
+
+    @property
+    def before(self) -> list[Range]:
+        return [first for part in self.taken for first in part.before]
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
+from apache_beam.transforms.trigger import AccumulationMode, AfterCount, AfterWatermark
 from apache_beam.transforms.window import FixedWindows, GlobalWindows
+from apache_beam.utils.timestamp import Duration
 
 from transforms.batches import register_batch_coder
 from transforms.io import storage
 from transforms.io.delta_positions import Range, StreamCommit, StreamWrite, committer, write_ranges
 from transforms.io.delta_tail import Backlog, read_range
 from transforms.positions import Piece
+
+_NEVER_TOO_LATE = Duration(365 * 86_400)
 
 
 @dataclass(eq=False)
@@ -41,12 +45,35 @@ class WriteStream(beam.PTransform):
         return (
             pieces
             | "ByLog" >> beam.Map(lambda piece: (piece.log, piece)).with_output_types(tuple[str, Piece])
-            | "EachWindow" >> beam.WindowInto(FixedWindows(self.window_seconds))
+            | "EachWindow" >> arrival_windows(self.window_seconds)
             | "LogRanges" >> beam.GroupByKey()
             | "WriteRanges" >> beam.ParDo(_WriteRangesFn(self.write)).with_output_types(tuple[None, Range])
-            | "OneCommitter" >> beam.GroupByKey()
-            | "CommitRanges" >> beam.ParDo(_CommitRangesFn(self.write))
+            | "CommitRanges" >> CommitRanges(self.write)
         )
+
+
+@dataclass(eq=False)
+class CommitRanges(beam.PTransform):
+    """PCollection[(None, Range)] -> PCollection[StreamCommit], by one committer; see `PositionCommitter`."""
+
+    write: StreamWrite
+
+    def expand(self, ranges: beam.PCollection) -> beam.PCollection[StreamCommit]:
+        return ranges | "OneCommitter" >> beam.GroupByKey() | "Commit" >> beam.ParDo(_CommitRangesFn(self.write))
+
+
+def arrival_windows(seconds: float) -> beam.WindowInto:
+    """Windows of arrival that drop nothing: what comes behind the watermark leaves at once, in a pane of its own.
+
+    A grouping drops late elements without a word, and Prism 2.77 takes for a stage's watermark that of the partition
+    that was read last, so that the others' elements may be late through no fault of theirs.
+    """
+    return beam.WindowInto(
+        FixedWindows(seconds),
+        trigger=AfterWatermark(late=AfterCount(1)),
+        accumulation_mode=AccumulationMode.DISCARDING,
+        allowed_lateness=_NEVER_TOO_LATE,
+    )
 
 
 @dataclass(eq=False)

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.metrics import Metrics
-from apache_beam.transforms.window import FixedWindows
+import pyarrow.compute as pc
 
 from transforms.batches import as_batch, as_table, register_batch_coder
-from transforms.io.delta_positions import Range, StreamCommit, StreamWrite, committer, write_ranges
-from transforms.io.delta_stream import ReadCommitted
+from transforms.io.delta_positions import Range, StreamCommit, StreamWrite, write_ranges
+from transforms.io.delta_stream import CommitRanges, ReadCommitted, arrival_windows
 from transforms.io.delta_tail import Backlog
 from transforms.positions import Piece
 from transforms.sessions.fold import Tolerance
 from transforms.sessions.live import LATE_EVENTS, LIVE_SESSIONS, LOG, STEP, LiveTables, bronze_columns, events_of
 from transforms.sessions.rules import SessionRules
 from transforms.sessions.stream import SessionizeStream, Standing
-
-_SESSIONS, _LATE = "sessions", "late"
 
 
 @dataclass(eq=False)
@@ -59,18 +56,12 @@ class StreamSessionsOf(beam.PTransform):
             self.rules, self.tolerance, tables.buckets, restore=_Restore(tables), silence_closes=True
         )
         return (
-            {_SESSIONS: self._keyed(made.sessions, _SESSIONS), _LATE: self._keyed(made.late, _LATE)}
-            | "SessionRanges" >> beam.CoGroupByKey()
+            made.sessions
+            | "ByBucket" >> beam.Map(lambda piece: (piece.log, piece)).with_output_types(tuple[str, Piece])
+            | "EachWindow" >> arrival_windows(self.window_seconds)
+            | "SessionRanges" >> beam.GroupByKey()
             | "WriteSessions" >> beam.ParDo(_WriteFn(self.sessions, self.late))
-            | "OneCommitter" >> beam.GroupByKey()
-            | "CommitSessions" >> beam.ParDo(_CommitFn(self.sessions, self.late))
-        )
-
-    def _keyed(self, pieces: beam.PCollection[Piece], name: str) -> beam.PCollection:
-        return (
-            pieces
-            | f"Window {name}" >> beam.WindowInto(FixedWindows(self.window_seconds))
-            | f"Key {name}" >> beam.Map(lambda piece: (piece.log, piece)).with_output_types(tuple[str, Piece])
+            | "CommitSessions" >> CommitRanges(replace(self.sessions, first=self.late))
         )
 
 
@@ -90,32 +81,23 @@ class _WriteFn(beam.DoFn):
     def __init__(self, sessions: StreamWrite, late: StreamWrite) -> None:
         self._sessions, self._late = sessions, late
 
-    def process(self, element: tuple[str, dict[str, Iterable[Piece]]]) -> Iterator[tuple[None, tuple[str, Range]]]:
-        pieces = element[1]
-        for part in write_ranges(self._late, [_told(p, LATE_EVENTS) for p in pieces[_LATE]], joined=False):
-            yield None, (_LATE, part)
-        for part in write_ranges(self._sessions, [_told(p, LIVE_SESSIONS) for p in pieces[_SESSIONS]]):
-            yield None, (_SESSIONS, part)
+    def process(self, element: tuple[str, Iterable[Piece]]) -> Iterator[tuple[None, Range]]:
+        for piece in element[1]:
+            late = [] if piece.aside is None else write_ranges(self._late, [_late_of(piece)])
+            for part in write_ranges(self._sessions, [_final_of(piece)]):
+                yield None, replace(part, before=tuple(late))
 
 
-def _told(piece: Piece, schema: pa.Schema) -> Piece:
-    """The piece's rows with the log and, for sessions, the step they left at."""
+def _final_of(piece: Piece) -> Piece:
+    """Rows of LIVE_SESSIONS."""
     rows = as_table(piece.rows).append_column(LOG, pa.repeat(piece.log, piece.rows.num_rows))
-    if STEP.name in schema.names:
-        rows = rows.append_column(STEP, pa.repeat(pa.scalar(piece.high), piece.rows.num_rows))
-    return Piece(piece.log, piece.low, piece.high, as_batch(rows.cast(schema)), piece.gap, piece.marks)
+    rows = rows.append_column(STEP, pa.repeat(pa.scalar(piece.high), piece.rows.num_rows))
+    return Piece(piece.log, piece.low, piece.high, as_batch(rows.cast(LIVE_SESSIONS)), piece.gap, piece.marks)
 
 
-class _CommitFn(beam.DoFn):
-    def __init__(self, sessions: StreamWrite, late: StreamWrite) -> None:
-        self._sessions, self._late = sessions, late
-
-    def process(self, element: tuple[None, Iterable[tuple[str, Range]]]) -> Iterator[StreamCommit]:
-        ranges = list(element[1])
-        late = [part for kind, part in ranges if kind == _LATE]
-        if late:  # before the sessions: on a restart they tell which rows were not taken up
-            committer(self._late).offer(late)
-        done = committer(self._sessions).offer(part for kind, part in ranges if kind == _SESSIONS)
-        if done is not None:
-            Metrics.counter("stream", "sessions_committed").inc(done.rows)
-            yield done
+def _late_of(piece: Piece) -> Piece:
+    """Rows of LATE_EVENTS, for the positions they have."""
+    assert piece.aside is not None
+    rows = as_table(piece.aside).append_column(LOG, pa.repeat(piece.log, piece.aside.num_rows)).cast(LATE_EVENTS)
+    found = pc.min_max(rows["position"]).as_py()
+    return Piece(piece.log, found["min"], found["max"], as_batch(rows))

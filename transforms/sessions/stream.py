@@ -25,14 +25,13 @@ from transforms.sessions.fold import CLOCK, Folded, SessionState, Tolerance, fin
 from transforms.sessions.rules import SessionRules
 from transforms.sessions.sessionize import REJECTED
 
-LATE_ROWS = "late"
 STEPS = 1 << 20  # steps between two positions of a log; see `SessionizeStream`
 _MAIN = "main"
 _DAY_SECONDS = 86_400
 
 
 class StreamSessions(NamedTuple):
-    """`sessions`: pieces of SESSIONS that are final; `late`: pieces of LATE; `rejected`: as of `SessionizeEvents`."""
+    """`sessions`: pieces of SESSIONS that are final; `late`: batches of LATE; `rejected`: as of `SessionizeEvents`."""
 
     sessions: beam.PCollection
     late: beam.PCollection
@@ -69,8 +68,8 @@ class SessionizeStream(beam.PTransform):
     `sessions` are pieces of the log "<log>/<bucket>". Sessions also leave between two positions, in silence, so their
     pieces count in steps: position p of the log is step p * STEPS. Marks say from where the rows are that have not
     left ("safe", a position) and the clock ("clock", microseconds): with those, `restore` has what a bucket held.
-    Pieces come also without rows, so that the marks move. `late` are pieces of the same logs in positions; those of
-    one step come before the sessions of it.
+    Pieces come also without rows, so that the marks move. `late` are the rows that those pieces have `aside`: a sink
+    has to keep them before the sessions, or they would be taken for open ones after a restart.
 
     State a bucket: the rows of open sessions (Arrow, LZ4), those that wait, and a cursor. Metrics in "sessions":
     state_rows, state_bytes (distributions), closed, late, duplicates, repeated_pieces, rejected.
@@ -101,16 +100,21 @@ class SessionizeStream(beam.PTransform):
         register_batch_coder()
         buckets = pieces | "BucketVisitors" >> beam.ParDo(_BucketFn(self.buckets)).with_outputs(REJECTED, main=_MAIN)
         keyed = buckets[_MAIN] | "ByBucket" >> beam.Map(_keyed).with_output_types(tuple[str, Piece])
-        cut = keyed | "CutOpenSessions" >> beam.ParDo(_SessionsFn(self)).with_outputs(LATE_ROWS, main=_MAIN)
+        cut = keyed | "CutOpenSessions" >> beam.ParDo(_SessionsFn(self)).with_output_types(Piece)
         return StreamSessions(
-            cut[_MAIN] | "Sessions" >> beam.Map(_same).with_output_types(Piece),
-            cut[LATE_ROWS] | "Late" >> beam.Map(_same).with_output_types(Piece),
+            cut,
+            cut | "Late" >> beam.FlatMap(_aside).with_output_types(pa.RecordBatch),
             buckets[REJECTED] | "Rejected" >> beam.Map(_same).with_output_types(pa.RecordBatch),
         )
 
 
 def _same(element: Any) -> Any:
     return element
+
+
+def _aside(piece: Piece) -> Iterator[pa.RecordBatch]:
+    if piece.aside is not None:
+        yield piece.aside
 
 
 def _keyed(piece: Piece) -> tuple[str, Piece]:
@@ -174,7 +178,7 @@ class _SessionsFn(beam.DoFn):
         ended: Any = beam.DoFn.TimerParam(ENDED),
         silent: Any = beam.DoFn.TimerParam(SILENT),
         arrived: Any = beam.DoFn.TimestampParam,
-    ) -> Iterator[Piece | beam.pvalue.TaggedOutput]:
+    ) -> Iterator[Piece]:
         key, piece = element
         found = places.read()
         if not found:  # a day before the end of time, so that windows that come behind still take what leaves then
@@ -195,7 +199,7 @@ class _SessionsFn(beam.DoFn):
         opened: Any = beam.DoFn.StateParam(OPEN),
         places: Any = beam.DoFn.StateParam(PLACE),
         waiting: Any = beam.DoFn.StateParam(WAITING),
-    ) -> Iterator[Piece | beam.pvalue.TaggedOutput]:
+    ) -> Iterator[Piece]:
         if due.micros > time.time() * 1e6:
             return  # the source ended, and took the watermark to the end of time: that is no silence
         place = _Place(*places.read())
@@ -212,7 +216,7 @@ class _SessionsFn(beam.DoFn):
         opened: Any = beam.DoFn.StateParam(OPEN),
         places: Any = beam.DoFn.StateParam(PLACE),
         waiting: Any = beam.DoFn.StateParam(WAITING),
-    ) -> Iterator[Piece | beam.pvalue.TaggedOutput]:
+    ) -> Iterator[Piece]:
         place = _Place(*places.read())
         if place.held:
             raise _missing(key, place)
@@ -265,24 +269,21 @@ class _SessionsFn(beam.DoFn):
         self._bytes.update(len(encoded))
         return folded, place._replace(folded_us=place.clock_us, waiting=0)
 
-    def _out(self, key: str, place: _Place, folded: Folded) -> Generator[Piece | beam.pvalue.TaggedOutput, None, int]:
+    def _out(self, key: str, place: _Place, folded: Folded) -> Generator[Piece, None, int]:
         """Gives out what a fold made; returns the last step given."""
         self._rows.update(folded.state.rows.num_rows)
         self._counters["closed"].inc(folded.closed.num_rows)
         self._counters["late"].inc(folded.late.num_rows)
         self._counters["duplicates"].inc(folded.duplicates)
-        if folded.late.num_rows:
-            low = pa.compute.min(folded.late["position"]).as_py()
-            late = Piece(key, low, max(low, place.cursor), as_batch(folded.late))
-            yield beam.pvalue.TaggedOutput(LATE_ROWS, late)
+        late = as_batch(folded.late) if folded.late.num_rows else None
         last = place.cursor * STEPS
-        if last <= place.given and not folded.closed.num_rows:
+        if last <= place.given and not folded.closed.num_rows and late is None:
             return place.given
         safe = folded.state.safe_position
         marks = [("safe", place.cursor + 1 if safe is None else safe)]
         marks += [("clock", place.clock_us)] if place.clock_us != NO_CLOCK else []
         last = max(last, place.given + 1)
-        yield Piece(key, place.given + 1, last, as_batch(folded.closed), marks=tuple(marks))
+        yield Piece(key, place.given + 1, last, as_batch(folded.closed), None, tuple(marks), late)
         return last
 
 
