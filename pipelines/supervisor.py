@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from pipelines.flink import Flink
+from pipelines.flink import Flink, parallelism
 from pipelines.prism import Prism, free_port
 from pipelines.stream import StreamConfig
 from pipelines.stream_worker import DONE, FAILED, RESTART
@@ -39,7 +39,7 @@ class Engine(Protocol):
 
 def engine_of(config: StreamConfig, prism: str = "", flink_master: str = "[local]", flink_jars: str = "") -> Engine:
     """The engine that the stream's runner names."""
-    return Flink(flink_master, flink_jars) if config.runner == "flink" else Prism(prism)
+    return Flink(flink_master, flink_jars, parallelism(config.beam_args)) if config.runner == "flink" else Prism(prism)
 
 
 @dataclass

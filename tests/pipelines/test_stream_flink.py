@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +31,7 @@ from transforms.io.delta import open_table, read_table
 ROOT = Path(__file__).parents[2]
 TABLE = "CUSTOMER_TRANSACTIONS"
 HUB, PARTITIONS = "transactions", 2
+EVENTS = "Endpoint=sb://localhost/;SharedAccessKeyName=k;SharedAccessKey=cw=="
 ROWS, ROWS_PER_SECOND = 20_000, 1_000
 really = [
     pytest.mark.slow,
@@ -242,6 +243,14 @@ def test_jars_that_maven_could_not_fetch_are_not_there_afterwards(monkeypatch, t
 
 
 def test_flink_pauses_a_source_for_whole_seconds():
-    config = configured(Path("lake"), "Endpoint=sb://localhost/;SharedAccessKeyName=k;SharedAccessKey=cw==")
+    config = configured(Path("lake"), EVENTS)
     assert (config.limits.more_seconds, config.limits.poll_seconds) == (1, 1)
-    assert isinstance(engine_of(config), Flink)
+    assert engine_of(config) == Flink()
+
+
+def test_there_are_as_many_key_groups_as_subtasks():
+    """A state that the runner leaves behind costs one map a key group."""
+    config = replace(configured(Path("lake"), EVENTS), beam_args=("--parallelism=4",))
+    assert {"--parallelism=4", "--max_parallelism=4"} <= set(engine_of(config).beam_args(8099))
+    with pytest.raises(UsageError, match="'many' is no number"):
+        engine_of(replace(config, beam_args=("--parallelism=many",)))
