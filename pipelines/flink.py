@@ -39,10 +39,10 @@ _OPEN = (
 )
 
 
-# With a heap that is full it ends, rather than collect garbage for ever; the supervisor then starts it anew.
+# With a heap three quarters full it ends, rather than collect garbage ever longer; the supervisor then starts it anew.
 _FULL_HEAP = (
     *("-XX:+UseParallelGC", "-XX:GCTimeLimit=10", "-XX:GCHeapFreeLimit=25"),
-    *("-XX:+ExitOnOutOfMemoryError"),
+    *("-XX:+UseGCOverheadLimit", "-XX:+ExitOnOutOfMemoryError"),
 )
 
 
