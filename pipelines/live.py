@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from transforms.io.event_hubs import HubReader, partitions
 _LOOK_SECONDS = 1.0
 _LINE_SECONDS = 10.0  # between lines where there is no terminal
 _BACKLOG_SECONDS = 5.0
+_STUCK_SECONDS = 180.0  # a hang of the worker or of the engine; a start, with its reading back, takes less
 
 
 @dataclass
@@ -43,16 +44,17 @@ class Live:
         self._next_look = self._next_line = self._next_backlog = 0.0
         self._readers: dict[str, HubReader] = {}
         self._before = (time.monotonic(), 0)
+        self._moved: tuple[float, object] = (time.monotonic(), None)
         self.progress: dict[str, Progress] = {}
         self.gaps: dict[tuple[str, int, int], None] = {}
         self.backlog = 0
         self.rows_per_second = 0.0
 
-    def tick(self) -> None:
-        """Looks at the tables' logs about once a second, and shows a line."""
+    def tick(self) -> str:
+        """Looks at the tables' logs about once a second, and shows a line; why the worker must go, if it must."""
         now = time.monotonic()
         if now < self._next_look:
-            return
+            return ""
         self._next_look = now + _LOOK_SECONDS
         self.look(now)
         if self._console.is_terminal and not self.quiet:
@@ -60,6 +62,17 @@ class Live:
         elif not self.quiet and now >= self._next_line:
             self._next_line = now + _LINE_SECONDS
             self._console.print(self.line())
+        return self._stuck(now)
+
+    def _stuck(self, now: float) -> str:
+        """Whether events wait and nothing is committed, for too long for a worker that is alive."""
+        at = (self._restarts, *(tuple(p.positions.items()) for p in self.progress.values()))
+        if not self.backlog or at != self._moved[1]:
+            self._moved = now, at
+        if now - self._moved[0] < _STUCK_SECONDS:
+            return ""
+        self._moved = now, at
+        return f"nothing was committed for {_STUCK_SECONDS:g} s, and events wait"
 
     def look(self, now: float) -> None:
         """Brings `progress`, `rows_per_second` and the gauges up to date."""
@@ -67,7 +80,8 @@ class Live:
         self._tell_gaps()
         if now >= self._next_backlog:
             self._next_backlog = now + _BACKLOG_SECONDS
-            self.backlog = self._behind()
+            with suppress(UserError):  # a hub that does not answer is the worker's to judge
+                self.backlog = self._behind()
         rows, (then, rows_then) = self.rows, self._before
         if now - then >= 5:
             self.rows_per_second, self._before = (rows - rows_then) / (now - then), (now, rows)

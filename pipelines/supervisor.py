@@ -49,14 +49,14 @@ class Supervisor:
     Exactly-once does not depend on it: whatever it kills or misses, bronze knows where to go on.
 
     Attributes:
-      tick: called about once a second while the stream runs.
+      tick: called several times a second while the stream runs; what it says, if anything, is why to start again.
       restarts: how often engine and worker were started again.
       back_off: seconds before the first, second, ... start again in a row; the last one stays.
     """
 
     config: StreamConfig
     engine: Engine = field(default_factory=Prism)
-    tick: Callable[[], None] = lambda: None
+    tick: Callable[[], str] = lambda: ""
     restarts: int = 0
     said: Callable[[str], None] = print
     back_off: Sequence[float] = _BACK_OFF
@@ -108,7 +108,9 @@ class Supervisor:
         self._worker = self._start_worker(port)
         try:
             while not self._stop.wait(0.2):
-                self.tick()
+                if stuck := self.tick():
+                    self._words.append(f"stopped: {stuck}")
+                    return RESTART
                 code, dead = self._worker.poll(), self._engine.poll() is not None
                 if code is not None and not (code == RESTART and dead):
                     return code

@@ -6,7 +6,6 @@ events place by place, and every row that was sent.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -18,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -27,7 +27,7 @@ from pipelines.prism import Prism
 from pipelines.stream import StreamConfig
 from pipelines.supervisor import Supervisor
 from tests.event_hubs import LoopbackProcess, receive
-from tests.streaming import PLACE, count_rows, until
+from tests.streaming import CONTENT_TYPES, PLACE, count_rows, until
 from transforms.contracts import contract
 from transforms.errors import UserError
 from transforms.io.delta import open_table, read_table
@@ -52,7 +52,7 @@ class Plan:
     """
 
     kills: int = 20
-    rows_a_send: int = 200
+    rows_a_send: int = 100
     total_rows: int | None = None
     form: str = "row"
     partitions: int = 2
@@ -90,28 +90,27 @@ def hub_rows(server: LoopbackProcess) -> pl.DataFrame:
     """What the hub holds, read by the unmodified client: PLACE and COLUMNS, in order of place."""
     frames = []
     for number, log in enumerate(server.control.state()["hubs"][HUB]):
-        if not log["end"]:
-            continue
-        for made in receive(server, log["end"], partition=str(number), hub=HUB, seconds=300):
-            body = b"".join(made.body)
-            frame = (
-                pl.DataFrame(pl.from_arrow(pa.ipc.open_stream(body).read_all()))
-                if made.content_type == "application/vnd.apache.arrow.stream"
-                else pl.DataFrame(
-                    [json.loads(line) for line in body.splitlines()], schema_overrides={"EVENT_DATE": pl.String}
-                )
-            )
-            if frame["EVENT_DATE"].dtype == pl.String:
-                frame = frame.with_columns(pl.col("EVENT_DATE").str.to_datetime(time_unit="us", time_zone="UTC"))
-            frames.append(
-                frame.select(
-                    *COLUMNS,
-                    _file=pl.lit(f"{HUB}/{number}"),
-                    _position=pl.lit(made.sequence_number, pl.Int64),
-                    _row=pl.int_range(pl.len(), dtype=pl.Int32),
-                )
-            )
+        events = receive(server, log["end"], partition=str(number), hub=HUB, seconds=300) if log["end"] else []
+        for kind in {made.content_type for made in events}:
+            of_kind = [made for made in events if made.content_type == kind]
+            rows, counts = decoded([b"".join(made.body) for made in of_kind], kind)
+            places = {
+                "_file": pl.repeat(f"{HUB}/{number}", rows.height, eager=True),
+                "_position": pl.Series(np.repeat([made.sequence_number for made in of_kind], counts)),
+                "_row": pl.Series(np.concatenate([np.arange(count, dtype=np.int32) for count in counts])),
+            }
+            frames.append(rows.select(COLUMNS).with_columns(**places))
     return pl.concat(frames).sort(PLACE)
+
+
+def decoded(bodies: list[bytes], kind: str) -> tuple[pl.DataFrame, list[int]]:
+    """The rows of events of one content type, and how many each has."""
+    if kind == CONTENT_TYPES["arrow"]:
+        tables = [pa.ipc.open_stream(body).read_all() for body in bodies]
+        return pl.DataFrame(pl.from_arrow(pa.concat_tables(tables))), [table.num_rows for table in tables]
+    rows = pl.read_ndjson(b"\n".join(bodies), schema_overrides={"EVENT_DATE": pl.String}, infer_schema_length=None)
+    when = pl.col("EVENT_DATE").str.to_datetime(time_unit="us", time_zone="UTC")
+    return rows.with_columns(when), [len(body.splitlines()) for body in bodies]
 
 
 class _Life:

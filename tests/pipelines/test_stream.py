@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import threading
 import time
 import urllib.request
 from dataclasses import dataclass
@@ -14,8 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from pipelines import bronze
+from pipelines import bronze, live
 from pipelines.config import Lake, Run
+from pipelines.prism import Prism
+from pipelines.stream import StreamConfig
+from pipelines.supervisor import Supervisor
 from tests.event_hubs import LoopbackProcess, loopback
 from tests.streaming import TABLES, Sent, assert_same, bronze_rows, count_rows, running, stream, until
 from transforms.contracts import contract
@@ -148,3 +153,25 @@ def test_it_is_watched_stopped_by_a_signal_and_goes_on_where_it_was(prism, tmp_p
     sent.send(page_views(1000, 500), "lines").flush()
     stream(sent.server, lake, *hub, "--until-idle")
     assert_same(bronze_rows(lake, sent.table), sent.expected)
+
+
+def test_a_worker_that_hangs_is_started_again(prism, tmp_path, start_loopback, monkeypatch):
+    monkeypatch.setattr(live, "_STUCK_SECONDS", 12.0)
+    sent, said = Sent(start_loopback({"behavioral": 1}), "behavioral", 1), list[str]()
+    sent.send(page_views(0, 100)).flush()
+    config = StreamConfig(str(tmp_path / "lake"), sent.server.connection_string(), {"behavioral": (sent.table,)})
+    shown = live.Live(config, quiet=True)
+    supervisor = shown.supervisor = Supervisor(config, Prism(prism), shown.tick, said=said.append)
+    thread = threading.Thread(target=supervisor.run)
+    thread.start()
+    try:
+        until(lambda: count_rows(tmp_path / "lake", sent.table) == 100)
+        os.kill(supervisor.pids["worker"], signal.SIGSTOP)
+        sent.send(page_views(100, 100)).flush()
+        until(lambda: count_rows(tmp_path / "lake", sent.table) == 200, 90)
+    finally:
+        supervisor.stop()
+        thread.join(40)
+        shown.close()
+    assert supervisor.restarts >= 1 and "nothing was committed for 12 s, and events wait" in said[0]
+    assert_same(bronze_rows(tmp_path / "lake", sent.table), sent.expected)
