@@ -260,6 +260,14 @@ def stream(
     group: Annotated[str, typer.Option("--consumer-group")] = "$Default",
     name: Annotated[str, typer.Option("--name", help="tells several streams into one lake apart")] = "events",
     window: Annotated[float, typer.Option("--window", help="seconds of rows in one commit")] = 1.0,
+    gap: Annotated[
+        str, typer.Option("--gap", help="silence that ends a session: 30m, or mobile=10m,desktop=30m")
+    ] = "30m",
+    lateness: Annotated[str, typer.Option("--lateness", help="how late a row may come for its session")] = "10m",
+    features: Annotated[bool, typer.Option(help="keep features of each person, seconds behind")] = True,
+    refine_every: Annotated[
+        float, typer.Option("--refine-every", help="bring silver and its sessions up to date every so many seconds")
+    ] = 0.0,
     until_idle: Annotated[bool, typer.Option("--until-idle", help="end when the hubs have nothing more")] = False,
     metrics_port: Annotated[int | None, typer.Option("--metrics-port", help="serve Prometheus here")] = None,
     runner: Annotated[str, typer.Option("--runner", help="prism (Beam's local streaming engine) or flink")] = "prism",
@@ -272,15 +280,27 @@ def stream(
     ] = "",
     json: Json = False,
 ) -> None:
-    """Takes events from Event Hubs into bronze, each once, until it is stopped."""
+    """Takes events from Event Hubs into bronze, each once, with sessions and features behind, until it is stopped."""
     from pipelines.live import hubs_of, run_stream
-    from pipelines.stream import default_hubs, stream_config
+    from pipelines.stream_config import default_hubs, stream_config
     from pipelines.supervisor import engine_of
 
     config = stream_config(
-        lake, events, hubs_of(hub or []) or default_hubs(), group, name, window, until_idle, runner, context.args
+        lake,
+        events,
+        hubs_of(hub or []) or default_hubs(),
+        group,
+        name,
+        window,
+        until_idle,
+        runner,
+        context.args,
+        gap,
+        lateness,
+        features,
     )
-    run_stream(config, engine_of(config, prism, flink_master, flink_job_server), metrics_port, json)
+    engine = engine_of(config, prism, flink_master, flink_job_server)
+    run_stream(config, engine, metrics_port, refine_every, json)
 
 
 def main() -> None:

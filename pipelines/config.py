@@ -10,7 +10,7 @@ from transforms.contracts import CONTRACTS, Contract
 from transforms.errors import UserError
 from transforms.io.storage import join
 
-GOLD = ("customer_360",)
+GOLD = ("customer_360", "realtime_features")
 OPS = ("rejects", "late", "runs", "schemas", "profiles", "drift", "outliers")
 
 
@@ -40,6 +40,10 @@ class Lake:
     @property
     def live_sessions(self) -> str:
         return join(self.uri, "silver", "live_sessions")
+
+    @property
+    def realtime_features(self) -> str:
+        return self.gold("realtime_features")
 
     @property
     def late(self) -> str:

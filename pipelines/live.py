@@ -13,8 +13,9 @@ from rich.console import Console
 
 from pipelines.config import Lake
 from pipelines.console import Output, counted
+from pipelines.refining import Refining
 from pipelines.runs import record_commits
-from pipelines.stream import StreamConfig
+from pipelines.stream_config import StreamConfig
 from pipelines.stream_status import Progress, StreamWatch
 from pipelines.supervisor import Engine, Supervisor
 from transforms.counts import REJECTED
@@ -39,6 +40,7 @@ class Live:
     def __post_init__(self) -> None:
         lake = Lake(self.config.lake)
         tables = {table.name: lake.bronze(table) for table in self.config.tables} | {REJECTED: lake.rejects}
+        tables |= {"sessions": lake.live_sessions, "late": lake.late}
         self._watch = StreamWatch(tables, self.config.name)
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._next_look = self._next_line = self._next_backlog = 0.0
@@ -96,12 +98,15 @@ class Live:
 
     @property
     def rows(self) -> int:
-        return sum(p.rows for name, p in self.progress.items() if name != REJECTED)
+        return sum(self.progress[table.name].rows for table in self.config.tables if table.name in self.progress)
 
     @property
     def rejected(self) -> int:
-        found = self.progress.get(REJECTED)
-        return found.rows if found else 0
+        return self.of(REJECTED)
+
+    def of(self, table: str) -> int:
+        """Rows of one table since the start."""
+        return self.progress[table].rows if table in self.progress else 0
 
     @property
     def lag_seconds(self) -> float | None:
@@ -195,7 +200,9 @@ def _served(port: int | None) -> Iterator[dict[str, Any]]:
         server.shutdown()
 
 
-def run_stream(config: StreamConfig, engine: Engine, metrics_port: int | None, as_json: bool) -> None:
+def run_stream(
+    config: StreamConfig, engine: Engine, metrics_port: int | None, refine_every: float, as_json: bool
+) -> None:
     """Runs the stream until it is told to stop, or has nothing more to do; says what it did."""
     out = Output(as_json)
     check_hubs(config)
@@ -203,9 +210,11 @@ def run_stream(config: StreamConfig, engine: Engine, metrics_port: int | None, a
     with _served(metrics_port) as gauges:
         live = Live(config, quiet=as_json, gauges=gauges)
         say = lambda line: as_json or print(line, file=sys.stderr)  # noqa: E731
-        live.supervisor = Supervisor(config, engine, live.tick, said=say)
+        refining = Refining(config.lake, refine_every, say)
+        live.supervisor = Supervisor(config, engine, lambda: (live.tick(), refining.tick()), said=say)  # type: ignore[func-returns-value]
         try:
             live.supervisor.run()
+            refining.finish()
         finally:
             live.look(time.monotonic())
             live.close()
@@ -216,7 +225,10 @@ def run_stream(config: StreamConfig, engine: Engine, metrics_port: int | None, a
         if p.commits or p.rows
     ]
     out.say(
-        f"stream: {counted(live.rows, 'row')} into bronze, {counted(live.rejected, 'row')} rejected",
+        f"stream: {counted(live.rows, 'row')} into bronze, {counted(live.rejected, 'row')} rejected,"
+        f" {counted(live.of('sessions'), 'session')}, {counted(live.of('late'), 'late row')}",
+        sessions=live.of("sessions"),
+        late=live.of("late"),
         rows=live.rows,
         rejected=live.rejected,
         restarts=live.supervisor.restarts,

@@ -1,144 +1,37 @@
-"""The stream: events from the hubs into bronze, exactly once, for as long as it is left running."""
+"""The stream: events from the hubs into bronze, and what follows bronze, for as long as it is left running."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import apache_beam as beam
 
 from pipelines.config import Lake, Run
 from pipelines.notes import RunNote
 from pipelines.registry import registered
+from pipelines.stream_config import StreamConfig
 from transforms.bronze.envelope import Origin, bronze_schema
 from transforms.bronze.evolution import business_schema
 from transforms.bronze.ingest import IngestSpec
 from transforms.bronze.stream import IngestEvents
-from transforms.contracts import CONTRACTS, Contract, contract
-from transforms.contracts.schema import Arrival
+from transforms.contracts import Contract, contract
+from transforms.contracts.commerce import ITEMS, TRANSACTIONS
 from transforms.counts import REJECTED
-from transforms.errors import UsageError, UserError
+from transforms.gold import touches
+from transforms.gold.realtime_stream import StreamFeaturesOf
+from transforms.gold.realtime_table import REALTIME_FEATURES, FeatureTable
 from transforms.io.dead_letter import REJECTS
 from transforms.io.delta import arrow_schema, evolve_schema, open_table
 from transforms.io.delta_positions import StreamWrite, positions, take_over
 from transforms.io.delta_stream import WriteStream
-from transforms.io.event_hubs import HubConnection, Limits, ReadFromEventHubs, partitions
+from transforms.io.event_hubs import ReadFromEventHubs, partitions
 from transforms.sessions.fold import Tolerance
 from transforms.sessions.live import LATE_EVENTS, LIVE_SESSIONS, STEP, TABLE, LiveTables
-from transforms.sessions.rules import SessionRules, parse_gaps
 from transforms.sessions.sink import StreamSessionsOf
 
-_SESSIONS, _LATE = "sessions", "late"
-# What each runner needs of the source. Flink cuts the pauses of a source to whole seconds: with less than one the
-# watermark would stand still, and nothing would ever be committed. Prism mixes up the partitions' watermarks.
-_LIMITS: Mapping[str, Mapping[str, Any]] = {
-    "prism": {"one_clock": True},
-    "flink": {"more_seconds": 1.0, "poll_seconds": 1.0},
-}
-_UNTIL_IDLE_SECONDS = 5.0
-
-
-def default_hubs() -> dict[str, tuple[str, ...]]:
-    """hub -> tables: a hub for each table that streams, named as the last folder of its bronze path."""
-    streamed = [c for c in CONTRACTS.values() if c.arrival is Arrival.STREAM]
-    return {c.path.rpartition("/")[2]: (c.name,) for c in streamed}
-
-
-@dataclass(frozen=True)
-class StreamConfig:
-    """One stream.
-
-    Attributes:
-      lake: where the tables are.
-      events: what `--events` named; see `HubConnection`.
-      hubs: hub -> the tables whose rows it carries; events that name no table are of the first.
-      name: tells this stream's positions in the tables from those of another one.
-      window_seconds: how long rows are gathered for one commit.
-      gap, lateness_seconds: of sessions: the silence that ends one, and how late a row may come.
-      session_buckets: parts that the visitors of one partition are cut into; fixed for the life of a lake.
-      until_idle_seconds: ends when no hub has had anything new for so long; None goes on for ever.
-    """
-
-    lake: str
-    events: str = field(repr=False)
-    hubs: Mapping[str, tuple[str, ...]] = field(default_factory=default_hubs)
-    consumer_group: str = "$Default"
-    name: str = "events"
-    window_seconds: float = 1.0
-    until_idle_seconds: float | None = None
-    gap: str = "30m"
-    lateness_seconds: float = 600
-    session_buckets: int = 4
-    runner: str = "prism"
-    beam_args: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.window_seconds < 0.1:
-            raise UserError(f"a window of {self.window_seconds} s is too short", "--window", "give at least 0.1")
-        self.rules  # noqa: B018 - says what is wrong with the gap
-        Tolerance(self.lateness_seconds)
-        if not self.hubs:
-            raise UserError("no hub is named", "--hub", "give --hub NAME=TABLE")
-        for tables in self.hubs.values():
-            for table in tables:
-                contract(table)
-
-    def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self))
-
-    @staticmethod
-    def from_json(text: str) -> StreamConfig:
-        given = json.loads(text)
-        given["hubs"] = {hub: tuple(tables) for hub, tables in given["hubs"].items()}
-        return StreamConfig(**given | {"beam_args": tuple(given["beam_args"])})
-
-    @property
-    def tables(self) -> tuple[Contract, ...]:
-        return tuple(contract(name) for name in dict.fromkeys(t for tables in self.hubs.values() for t in tables))
-
-    @property
-    def rules(self) -> SessionRules:
-        others, channels = parse_gaps(self.gap)
-        return SessionRules(others, channels)
-
-    @property
-    def limits(self) -> Limits:
-        return Limits(until_idle_seconds=self.until_idle_seconds, **_LIMITS[self.runner])
-
-    @property
-    def connection(self) -> HubConnection:
-        return HubConnection(self.events, self.consumer_group)
-
-
-def stream_config(
-    lake: str,
-    events: str,
-    hubs: Mapping[str, tuple[str, ...]],
-    group: str,
-    name: str,
-    window_seconds: float,
-    until_idle: bool,
-    runner: str,
-    beam_args: Sequence[str],
-) -> StreamConfig:
-    """The command's options, checked.
-
-    Raises:
-      UserError: among others a runner that cannot run an endless source, or a connection string that is none.
-    """
-    engine = runner.lower().removesuffix("runner")
-    if engine not in _LIMITS:
-        raise UsageError(
-            f"the runner {runner!r} cannot run an endless source here", remedy=f"give --runner {' or '.join(_LIMITS)}"
-        )
-    HubConnection.from_url(events, group)
-    idle = _UNTIL_IDLE_SECONDS if until_idle else None
-    return StreamConfig(
-        lake, events, dict(hubs), group, name, window_seconds, idle, runner=engine, beam_args=tuple(beam_args)
-    )
+_SESSIONS, _LATE, _FEATURES = "sessions", "late", "features"
 
 
 @dataclass(frozen=True)
@@ -183,6 +76,8 @@ def own(config: StreamConfig, run: Run) -> dict[str, StreamWrite]:
         sessions = StreamWrite(lake.live_sessions, LIVE_SESSIONS, config.name, (), STEP.name, arrived="")
         late = StreamWrite(lake.late, LATE_EVENTS, config.name, (), "position", arrived="", contiguous=False)
         writes |= {_SESSIONS: sessions, _LATE: late}
+    if config.features:
+        writes[_FEATURES] = StreamWrite(lake.realtime_features, REALTIME_FEATURES, config.name, arrived="")
     return {
         name: dataclasses.replace(w, epoch=take_over(w.uri, w.schema, w.partition_by, w.stream))
         for name, w in writes.items()
@@ -216,14 +111,35 @@ def build(root: beam.Pipeline, config: StreamConfig, run: Run, writes: Mapping[s
         name: ingested[name] | f"Write {name}" >> WriteStream(writes[name], config.window_seconds)
         for name in (*(table.name for table in config.tables), REJECTED)
     }
+    logs = {hub: tuple(f"{hub}/{p}" for p in partitions(config.connection, hub)) for hub in config.hubs}
+    fed = {t.name: tuple(log for hub in _hubs_of(config, t.name) for log in logs[hub]) for t in config.tables}
     if TABLE in committed:
-        committed[TABLE] | "SessionsOf" >> _sessions(config, writes)
+        committed[TABLE] | "SessionsOf" >> _sessions(config, writes, fed[TABLE])
+    counted = _counted(config)
+    if counted:
+        features = StreamFeaturesOf(
+            {name: writes[name].uri for name in counted},
+            {name: fed[name] for name in counted},
+            FeatureTable(writes[_FEATURES]),
+            window_seconds=2 * config.window_seconds,
+        )
+        {name: committed[name] for name in counted} | "FeaturesOf" >> features
 
 
-def _sessions(config: StreamConfig, writes: Mapping[str, StreamWrite]) -> StreamSessionsOf:
+def _hubs_of(config: StreamConfig, table: str) -> list[str]:
+    return [hub for hub, names in config.hubs.items() if table in {contract(name).name for name in names}]
+
+
+def _counted(config: StreamConfig) -> list[str]:
+    """The tables that features are made of; lines of orders only beside their orders."""
+    if not config.features:
+        return []
+    names = [table.name for table in config.tables if table.name in touches.TABLES]
+    return [name for name in names if name != ITEMS.name or TRANSACTIONS.name in names]
+
+
+def _sessions(config: StreamConfig, writes: Mapping[str, StreamWrite], logs: tuple[str, ...]) -> StreamSessionsOf:
     bronze, sessions, late = writes[TABLE], writes[_SESSIONS], writes[_LATE]
     tables = LiveTables(bronze.uri, sessions.uri, late.uri, config.name, config.session_buckets)
-    hubs = [hub for hub, names in config.hubs.items() if TABLE in {contract(name).name for name in names}]
-    logs = tuple(f"{hub}/{partition}" for hub in hubs for partition in partitions(config.connection, hub))
     tolerance = Tolerance(config.lateness_seconds)
     return StreamSessionsOf(tables, logs, sessions, late, config.rules, tolerance, 2 * config.window_seconds)

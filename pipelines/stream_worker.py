@@ -15,7 +15,8 @@ from apache_beam.runners.runner import PipelineState
 
 from pipelines.config import Run
 from pipelines.console import user_cause
-from pipelines.stream import StreamConfig, build, own
+from pipelines.stream import build, own
+from pipelines.stream_config import StreamConfig
 from transforms.io.delta_positions import Fenced, rest
 
 DONE, FAILED, RESTART = 0, 1, 3  # exit codes: ended in order; a person must do something; start again

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from pipelines.flink import Flink, parallelism
 from pipelines.prism import Prism, free_port
-from pipelines.stream import StreamConfig
+from pipelines.stream_config import StreamConfig
 from pipelines.stream_worker import DONE, FAILED, RESTART
 from transforms.errors import UserError
 

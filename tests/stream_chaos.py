@@ -24,7 +24,7 @@ import pyarrow as pa
 from pipelines.config import Lake
 from pipelines.maintain import maintain_tables
 from pipelines.prism import Prism
-from pipelines.stream import StreamConfig
+from pipelines.stream_config import StreamConfig
 from pipelines.supervisor import Supervisor
 from tests.event_hubs import LoopbackProcess, receive
 from tests.streaming import CONTENT_TYPES, PLACE, count_rows, until

@@ -16,7 +16,7 @@ import pyarrow as pa
 from azure.eventhub import EventData, EventHubProducerClient
 
 from pipelines.config import Lake
-from pipelines.stream import default_hubs
+from pipelines.stream_config import default_hubs
 from tests.event_hubs import LoopbackProcess, producer
 from transforms.contracts import contract
 from transforms.generator.jsonl import to_json_lines

@@ -16,7 +16,7 @@ from pipelines import bronze, gold, sessions, silver
 from pipelines.config import Lake, Run
 from pipelines.dataset import inputs_of
 from pipelines.prism import find_prism
-from pipelines.stream import StreamConfig, default_hubs
+from pipelines.stream_config import StreamConfig, default_hubs
 from pipelines.supervisor import Supervisor
 from tests.pipelines.conftest import WHEN
 from transforms.contracts import CONTRACTS, contract

@@ -20,7 +20,7 @@ from pipelines import flink
 from pipelines.config import Lake
 from pipelines.flink import Flink
 from pipelines.prism import free_port, listens
-from pipelines.stream import StreamConfig, stream_config
+from pipelines.stream_config import StreamConfig, stream_config
 from pipelines.stream_status import StreamWatch
 from pipelines.supervisor import Supervisor, engine_of
 from tests.event_hubs import LoopbackProcess, loopback, producer, send_batch

@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.metrics import Metrics
-from apache_beam.transforms.window import FixedWindows
 
 from transforms.batches import as_batch, as_table, register_batch_coder
 from transforms.contracts import CONTRACTS
@@ -26,7 +25,7 @@ from transforms.gold.realtime_table import BUCKETS, FeatureShard, FeatureTable, 
 from transforms.gold.touches import TABLES, bronze_columns, read_touches
 from transforms.io.delta import open_table, read_table
 from transforms.io.delta_positions import StreamCommit, StreamWrite, positions
-from transforms.io.delta_stream import ReadCommitted
+from transforms.io.delta_stream import ReadCommitted, arrival_windows
 from transforms.io.delta_tail import Backlog
 from transforms.positions import Piece
 from transforms.silver.to_silver import to_silver
@@ -114,7 +113,7 @@ class _Silver(beam.PTransform):
             commits
             | "ReadCommitted" >> ReadCommitted(self.spec.backlog(self.table), bronze_columns(self.table))
             | "Standardise" >> beam.Map(_standardised, self.table, self.spec.country).with_output_types(Piece)
-            | "EachWindow" >> beam.WindowInto(FixedWindows(self.spec.window_seconds))
+            | "EachWindow" >> arrival_windows(self.spec.window_seconds)
         )
 
 
