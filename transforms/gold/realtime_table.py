@@ -1,4 +1,9 @@
-"""The table of near-real-time features: what a worker holds of it in memory, and how changes get into it."""
+"""The table of near-real-time features: what a worker holds of it in memory, and how changes get into it.
+
+Changes are appended and merged by size, since an upsert by copy-on-write costs as much as the table: with 4,900 changed
+of 100,000 persons it took 0.7 to 1.2 s and wrote 20 MB anew, the append 0.03 to 0.1 s and 0.7 MB. In SQL, the row of a
+person is `QUALIFY ROW_NUMBER() OVER (PARTITION BY person_id ORDER BY updated_at DESC) = 1`.
+"""
 
 from __future__ import annotations
 
