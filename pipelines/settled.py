@@ -8,8 +8,10 @@ import pyarrow as pa
 
 from pipelines.bronze import file_id
 from pipelines.config import Lake
+from transforms.bronze.stream import STREAM
 from transforms.contracts import Contract
 from transforms.io.delta import committed, open_table, read_table
+from transforms.io.delta_positions import positions
 
 
 def settled(lake: Lake, table: Contract, rejects: pa.Table) -> tuple[pa.Table, set[str]]:
@@ -22,8 +24,9 @@ def settled(lake: Lake, table: Contract, rejects: pa.Table) -> tuple[pa.Table, s
     if "fingerprint" not in rejects.column_names:  # a lake of an earlier version
         return rejects, set()
     runs = _committed_runs(lake, table)
+    rejects = _behind_the_stream(lake, table, rejects)
     rows = rejects.select(["reject_id", "file", "fingerprint", "position", "run_id", "attempts"]).to_pylist()
-    doubtful = [r for r in rows if r["fingerprint"] and r["attempts"] == 1 and r["run_id"] not in runs]
+    doubtful = [r for r in rows if r["attempts"] == 1 and r["run_id"] not in runs and _is_file(r["fingerprint"])]
     if not doubtful:
         return rejects, set()
     names = {r["reject_id"]: file_id(r["file"], r["fingerprint"]) for r in doubtful}
@@ -31,6 +34,19 @@ def settled(lake: Lake, table: Contract, rejects: pa.Table) -> tuple[pa.Table, s
     waiting = {key for key, name in names.items() if name not in held}
     taken = _taken(lake, table, [r for r in doubtful if r["reject_id"] not in waiting], runs)
     return rejects.filter(pa.array([r["reject_id"] not in waiting for r in rows], pa.bool_())), taken
+
+
+def _is_file(fingerprint: str | None) -> bool:
+    return bool(fingerprint) and not str(fingerprint).startswith(STREAM)
+
+
+def _behind_the_stream(lake: Lake, table: Contract, rejects: pa.Table) -> pa.Table:
+    """Without the events that bronze has not passed yet: a stream that goes on before them looks at them again."""
+    places = rejects.select(["fingerprint", "file", "position"]).to_pylist()
+    streams = {(p["fingerprint"], p["file"]) for p in places if (p["fingerprint"] or "").startswith(STREAM)}
+    last = {(mark, log): positions(lake.bronze(table), mark.removeprefix(STREAM), [log])[log] for mark, log in streams}
+    passed = [p["position"] <= last.get((p["fingerprint"], p["file"]), p["position"]) for p in places]
+    return rejects.filter(pa.array(passed, pa.bool_()))
 
 
 def _committed_runs(lake: Lake, table: Contract) -> dict[str, list[str]]:

@@ -106,7 +106,7 @@ def build(root: beam.Pipeline, config: StreamConfig, run: Run, writes: Mapping[s
     """Wires hubs -> bronze rows -> one branch a table, and the rejects of all; sessions follow what bronze has."""
     begin = Begin(config.name, targets(config))
     events = root | "ReadEvents" >> ReadFromEventHubs(config.connection, tuple(config.hubs), begin, config.limits)
-    ingested = events | "IngestEvents" >> IngestEvents(config.hubs, ingest_specs(config, run))
+    ingested = events | "IngestEvents" >> IngestEvents(config.hubs, ingest_specs(config, run), config.name)
     committed = {
         name: ingested[name] | f"Write {name}" >> WriteStream(writes[name], config.window_seconds)
         for name in (*(table.name for table in config.tables), REJECTED)

@@ -1,5 +1,6 @@
 """Replay: what passes now is taken up once, whoever dies or does the same at the same moment."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -14,10 +15,14 @@ from pipelines.config import Lake, Run
 from pipelines.replay import replay
 from tests.pipelines.conftest import Shop, customer, transaction, write_lines
 from tests.pipelines.test_crash import CHILD, die
-from transforms.contracts import CONTRACTS
+from transforms.bronze.envelope import bronze_schema
+from transforms.bronze.stream import STREAM
+from transforms.contracts import CONTRACTS, contract
 from transforms.counts import Counts
 from transforms.errors import UserError
-from transforms.io.delta import read_table
+from transforms.io.dead_letter import dead_letters
+from transforms.io.delta import append_rows, read_table
+from transforms.io.delta_positions import PositionCommitter, Range, StreamWrite, take_over
 
 HUGE = 123456789012.5  # more digits than the contract has, until a Parquet file widens the column
 
@@ -128,7 +133,9 @@ def test_a_closed_reject_stays_closed_when_it_is_refused_again(shop):
 
 
 MEND = """
-from transforms.contracts import CONTRACTS
+from transforms.bronze.envelope import bronze_schema
+from transforms.bronze.stream import STREAM
+from transforms.contracts import CONTRACTS, contract
 status = CONTRACTS["CUSTOMERS"]["CUSTOMER_STATUS"]
 object.__setattr__(status, "allowed", (*status.allowed, "ASLEEP"))
 """
@@ -245,3 +252,39 @@ def test_two_replays_and_a_bronze_run_at_once(tmp_path, expected):
     assert [s for _, s in statuses(shop)] == ["replayed"] * 6 + ["open"] * 2
     assert told(shop, "replay").accepted == 6
     assert told(shop, "bronze").accepted == 32
+
+
+def test_an_events_reject_waits_until_bronze_has_passed_its_position(shop):
+    """A stream that died between the two commits begins before the reject, and looks at the event itself."""
+    table = contract("transactions")
+    schema = bronze_schema(table)
+    take_over(shop.lake.bronze(table), schema, table.partition_by, "events")
+    rejected = pa.table(
+        {
+            "_position": pa.array([7], pa.int64()),
+            "_raw": pa.array([json.dumps(transaction(1)).encode()], pa.binary()),
+            "_raw_bytes": pa.array([100], pa.int64()),
+            "rule": ["required"],
+            "reason": ["TRANSACTION_ID is missing"],
+        }
+    )
+    letters = dead_letters(
+        rejected,
+        table=table.name,
+        stage="bronze",
+        source="s",
+        file="transactions/0",
+        raw_format="jsonl",
+        raw_header=None,
+        at=shop.at,
+        run_id="r",
+        fingerprint=STREAM + "events",
+        marks=["row 0"],
+    )
+    append_rows(shop.lake.rejects, letters)
+    shop.replay()
+    assert [row["status"] for row in shop.rejects()] == ["open"] and shop.rows("bronze", "transactions") == []
+    write = StreamWrite(shop.lake.bronze(table), schema, "events", table.partition_by, idle_seconds=0)
+    PositionCommitter(write).offer([Range("transactions/0", 0, 9)])
+    shop.replay()
+    assert [row["status"] for row in shop.rejects()] == ["replayed"] and len(shop.rows("bronze", "transactions")) == 1

@@ -19,6 +19,8 @@ from transforms.io.event_hubs_bodies import by_table, decode
 from transforms.io.source import Parsed
 from transforms.positions import Piece
 
+STREAM = "stream:"  # before the stream's name, where a reject of a file has the file's fingerprint
+
 
 @dataclass(eq=False)
 class IngestEvents(beam.PTransform):
@@ -30,22 +32,24 @@ class IngestEvents(beam.PTransform):
 
     Attributes:
       hubs: hub -> the tables its events may be of; an event that names none is of the first.
+      stream: its name, which rejects keep: they are replayed once bronze has passed their position.
       specs: table -> how it is ingested. The origin's file and time are filled in for each piece.
     """
 
     hubs: Mapping[str, tuple[str, ...]]
     specs: Mapping[str, IngestSpec]
+    stream: str = "events"
 
     def expand(self, pieces: beam.PCollection[Piece]) -> beam.pvalue.DoOutputsTuple:
         register_batch_coder()
         outputs = sorted({table for tables in self.hubs.values() for table in tables})
-        fn = _IngestEventsFn(dict(self.hubs), dict(self.specs))
+        fn = _IngestEventsFn(dict(self.hubs), dict(self.specs), self.stream)
         return pieces | beam.ParDo(fn).with_outputs(*outputs, REJECTED)
 
 
 class _IngestEventsFn(beam.DoFn):
-    def __init__(self, hubs: dict[str, tuple[str, ...]], specs: dict[str, IngestSpec]) -> None:
-        self._hubs, self._specs = hubs, specs
+    def __init__(self, hubs: dict[str, tuple[str, ...]], specs: dict[str, IngestSpec], stream: str) -> None:
+        self._hubs, self._specs, self._mark = hubs, specs, STREAM + stream
 
     def process(self, piece: Piece) -> Iterator[beam.pvalue.TaggedOutput]:
         tables = self._hubs[piece.log.rpartition("/")[0]]
@@ -55,26 +59,28 @@ class _IngestEventsFn(beam.DoFn):
         for table in tables:
             spec = self._specs[table]
             origin = replace(spec.origin, file=piece.log, ingested_at=now)
-            accepted, rejected = ingest_events(events.get(table), spec, origin)
+            accepted, rejected = ingest_events(events.get(table), spec, origin, self._mark)
             letters.append(rejected)
             if table == tables[0] and unknown.num_rows:  # events of no table count as the hub's first one's
-                letters.append(_letters(pa.Table.from_batches([unknown]), spec, origin))
+                letters.append(_letters(pa.Table.from_batches([unknown]), spec, origin, self._mark))
             Metrics.counter("stream", f"rows_accepted/{table}").inc(accepted.num_rows)
             Metrics.counter("stream", f"rows_rejected/{table}").inc(rejected.num_rows)
             yield beam.pvalue.TaggedOutput(table, replace(piece, rows=as_batch(accepted)))
         yield beam.pvalue.TaggedOutput(REJECTED, replace(piece, rows=as_batch(pa.concat_tables(letters))))
 
 
-def ingest_events(events: pa.RecordBatch | None, spec: IngestSpec, origin: Origin) -> tuple[pa.Table, pa.Table]:
+def ingest_events(
+    events: pa.RecordBatch | None, spec: IngestSpec, origin: Origin, mark: str
+) -> tuple[pa.Table, pa.Table]:
     """Events of one table and log through the bronze kernels: (bronze rows, REJECTS rows)."""
     if events is None:
         return bronze_schema(spec.contract, spec.business).empty_table(), REJECTS.empty_table()
     decoded = decode(events, spec.contract.name)
     accepted, rejected, _ = ingest_batch(Parsed(decoded.rows, decoded.rejects), spec, origin)
-    return accepted, _letters(rejected, spec, origin)
+    return accepted, _letters(rejected, spec, origin, mark)
 
 
-def _letters(rejected: pa.Table, spec: IngestSpec, origin: Origin) -> pa.Table:
+def _letters(rejected: pa.Table, spec: IngestSpec, origin: Origin, mark: str) -> pa.Table:
     if not rejected.num_rows:
         return REJECTS.empty_table()
     return dead_letters(
@@ -87,5 +93,6 @@ def _letters(rejected: pa.Table, spec: IngestSpec, origin: Origin) -> pa.Table:
         raw_header=None,
         at=origin.ingested_at,
         run_id=origin.run_id,
+        fingerprint=mark,
         marks=[f"row {row or 0}" for row in rejected["_row"].to_pylist()],
     )
