@@ -211,7 +211,12 @@ def run_stream(
         live = Live(config, quiet=as_json, gauges=gauges)
         say = lambda line: as_json or print(line, file=sys.stderr)  # noqa: E731
         refining = Refining(config.lake, refine_every, say)
-        live.supervisor = Supervisor(config, engine, lambda: (live.tick(), refining.tick()), said=say)  # type: ignore[func-returns-value]
+
+        def tick() -> str:
+            refining.tick()
+            return live.tick()
+
+        live.supervisor = Supervisor(config, engine, tick, said=say)
         try:
             live.supervisor.run()
             refining.finish()
