@@ -36,7 +36,7 @@ from transforms.io.event_hubs import HubConnection, HubSender
 
 HUB, TABLE = "behavioral", "CUSTOMER_BEHAVIORAL_EVENTS"
 COLUMNS = ("EVENT_ID", "CUSTOMER_ID", "EVENT_DATE", "PAGE_URL", "TIME_ON_PAGE")
-KILLS = ("worker", "engine", "worker", "engine", "loopback", "zombie")
+KILLS = ("worker", "engine", "loopback", "worker", "loopback", "zombie")
 FAULTS = ("drop", "lost_ack", "maintain", "none")
 START_US = 1_262_700_000_000_000  # 2010-01-05
 
@@ -250,7 +250,12 @@ class Chaos:
         hubs = self._server.control.state()["hubs"][HUB]
         uri = Lake(str(self._lake)).bronze(contract(TABLE))
         ends = {f"{HUB}/{number}": log["end"] - 1 for number, log in enumerate(hubs) if log["end"]}
-        until(lambda: positions(uri, self._config.name, list(ends)) == ends, 120, 0.5)
+        life, at = self._life, lambda: positions(uri, self._config.name, list(ends))
+        try:
+            until(lambda: at() == ends, 120, 0.5)
+        except AssertionError as error:
+            told = (life.supervisor.pids, life.error, life.said[-3:], self.outcome)
+            raise AssertionError(f"bronze is at {at()}, the hub at {ends}: {told}") from error
         self._life.stop()
         self.outcome.restarts += self._life.supervisor.restarts
 
