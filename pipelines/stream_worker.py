@@ -17,7 +17,7 @@ from pipelines.config import Run
 from pipelines.console import user_cause
 from pipelines.stream import build, own
 from pipelines.stream_config import StreamConfig
-from transforms.io.delta_positions import Fenced, rest
+from transforms.io.delta_positions import Fenced, rest, waiting_rows
 
 DONE, FAILED, RESTART = 0, 1, 3  # exit codes: ended in order; a person must do something; start again
 _ENDED = {PipelineState.DONE, PipelineState.FAILED, PipelineState.CANCELLED}
@@ -76,7 +76,8 @@ def run_stream(config: StreamConfig, stop: threading.Event) -> int:
     if stop.is_set():
         rest(timeout_seconds=20)  # a commit in progress is finished; bronze knows where to go on
         return DONE
-    return DONE if result.state == PipelineState.DONE else RESTART
+    # An engine that lost a range would leave those behind it waiting: reading again from bronze brings all of them.
+    return DONE if result.state == PipelineState.DONE and not waiting_rows() else RESTART
 
 
 def _exit(code: int) -> None:

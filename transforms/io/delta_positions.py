@@ -245,6 +245,11 @@ class PositionCommitter:
         self._last = 0.0
         self._first = PositionCommitter(write.first) if write.first is not None else None
 
+    @property
+    def waiting(self) -> list[Range]:
+        """What is held for the next offer."""
+        return [part for several in self._waiting.values() for part in several]
+
     def offer(self, ranges: Iterable[Range]) -> StreamCommit | None:
         """Commits what can be; None when there was nothing to commit yet."""
         for arrived in ranges:
@@ -425,6 +430,11 @@ def committer(write: StreamWrite) -> _Locked:
         if known is None or known[0].epoch != write.epoch:
             known = _COMMITTERS[key] = (write, PositionCommitter(write), threading.Lock())
         return _Locked(known[1], known[2])
+
+
+def waiting_rows() -> int:
+    """Rows that committers of this process hold, since positions before theirs have not come."""
+    return sum(part.rows for _, one, _ in _COMMITTERS.values() for part in one.waiting)
 
 
 def rest(timeout_seconds: float) -> None:

@@ -17,7 +17,7 @@ from transforms.io.delta_positions import Range, StreamCommit, StreamWrite, comm
 from transforms.io.delta_tail import Backlog, read_range
 from transforms.positions import Piece
 
-_NEVER_TOO_LATE = Duration(365 * 86_400)
+_LATENESS = Duration(3600)  # an engine keeps a little of each window for as long
 
 
 @dataclass(eq=False)
@@ -63,7 +63,7 @@ class CommitRanges(beam.PTransform):
 
 
 def arrival_windows(seconds: float) -> beam.WindowInto:
-    """Windows of arrival that drop nothing: what comes behind the watermark leaves at once, in a pane of its own.
+    """Windows of arrival in which what comes behind the watermark, up to an hour, leaves at once in a pane of its own.
 
     A grouping drops late elements without a word, and Prism 2.77 takes for a stage's watermark that of the partition
     that was read last, so that the others' elements may be late through no fault of theirs.
@@ -72,7 +72,7 @@ def arrival_windows(seconds: float) -> beam.WindowInto:
         FixedWindows(seconds),
         trigger=AfterWatermark(late=AfterCount(1)),
         accumulation_mode=AccumulationMode.DISCARDING,
-        allowed_lateness=_NEVER_TOO_LATE,
+        allowed_lateness=_LATENESS,
     )
 
 
