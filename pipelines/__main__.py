@@ -205,9 +205,18 @@ def sessionize(
 def demo(
     out: Annotated[str, typer.Option("--out", help="the folder for input, lake and report")] = "demo",
     orders: Annotated[str | None, typer.Option("--orders", help="Online Retail II as Parquet")] = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="instead, an hour of events through hubs on this machine and the stream")
+    ] = False,
+    speed: Annotated[float, typer.Option("--speed", help="with --stream: how many times as fast as it happened")] = 60,
+    prism: Annotated[str, typer.Option("--prism", help="with --stream: Prism's program; else found or fetched")] = "",
     json: Json = False,
 ) -> None:
     """Real orders from raw files to customer_360 and a report, in a minute or two."""
+    if stream:
+        from pipelines.demo_stream import run_demo_stream
+
+        return run_demo_stream(Path(out), speed, prism, json)
     from pipelines.commands import run_demo
 
     run_demo(Path(out), Path(orders) if orders else None, json)

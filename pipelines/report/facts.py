@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pipelines.config import Lake
 from pipelines.gold import CUSTOMER_360
-from pipelines.report import customers, operations, shop
+from pipelines.report import arrivals, customers, operations, shop
 from transforms.errors import UserError
 from transforms.io.delta import open_table
 
@@ -33,6 +33,8 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "channels": ("channel", "orders"),
         "concentration": ("share_customers", "share_revenue"),
         "satisfaction": ("score", "customers"),
+        "stream_delays": ("low_seconds", "high_seconds", "rows"),
+        "stream_rate": ("second", "arrived", "readable"),
     }
 )
 
@@ -50,6 +52,8 @@ class ReportFacts:
       monthly: all completed orders, guests included, amounts in `currency`. hours: orders by weekday (Monday 1) and
         hour (UTC). products, categories: lines sold, best first. segments, grid, channels, concentration,
         satisfaction: over customer_360.
+      stream: totals of what streams brought in (`arrivals.gather`). stream_delays: rows by seconds from the hub to
+        bronze. stream_rate: rows a second over time.
     """
 
     title: str = "Customer 360"
@@ -73,6 +77,9 @@ class ReportFacts:
     channels: pa.Table | None = None
     concentration: pa.Table | None = None
     satisfaction: pa.Table | None = None
+    stream: Mapping[str, float] = field(default_factory=dict)
+    stream_delays: pa.Table | None = None
+    stream_rate: pa.Table | None = None
 
     def __post_init__(self) -> None:
         for name, wanted in _COLUMNS.items():
@@ -105,5 +112,5 @@ def gather(lake: Lake) -> ReportFacts:
     currency, sales = shop.gather(lake)
     people = customers.gather(lake.gold(CUSTOMER_360), currency) if open_table(lake.gold(CUSTOMER_360)) else {}
     known = {f.name for f in fields(ReportFacts)}
-    facts = {name: value for name, value in (found | sales | people).items() if name in known}
+    facts = {name: value for name, value in (found | sales | people | arrivals.gather(lake)).items() if name in known}
     return ReportFacts(lake=lake.uri.rstrip("/").rsplit("/", 1)[-1], currency=currency, **facts)

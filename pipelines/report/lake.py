@@ -212,7 +212,10 @@ def _inputs(inputs: list[str]) -> str:
     """Two inputs by name; the rest folded. A file goes by its name, without the folders of somebody's machine."""
     names = []
     for name in inputs:
-        place, _, version = name.rpartition("@")
+        place, at, version = name.rpartition("@")
+        if not at:  # a hub
+            names.append(f"<code>{escape(name)}</code>")
+            continue
         file = place if place.startswith(("bronze/", "silver/")) else "/".join(place.rsplit("/", 2)[-2:])
         names.append(f"<code>{escape(f'{file}@{version[:10]}')}</code>")
     if len(names) <= 2:

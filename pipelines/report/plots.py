@@ -108,6 +108,24 @@ def columns(
     return draw
 
 
+def lines(x: Sequence[float], series: Sequence[tuple[str, Sequence[float], str]], axis: tuple[str, str]) -> Draw:
+    """Values over time; the first series is filled down to zero."""
+
+    def draw(axes: Any) -> None:
+        for index, (label, values, colour) in enumerate(series):
+            axes.plot(x, values, color=colour, linewidth=1.8, label=label)
+            if not index:
+                axes.fill_between(x, values, color=colour, alpha=0.15, linewidth=0)
+        axes.set_ylim(0)
+        axes.yaxis.set_major_formatter(FuncFormatter(compact))
+        axes.set_xlabel(axis[0])
+        axes.set_ylabel(axis[1])
+        _grid(axes, "y")
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.1, handlelength=1.2)
+
+    return draw
+
+
 def bars(labels: Sequence[str], values: Sequence[float], texts: Sequence[str], colour: str = ACCENT) -> Draw:
     """Lying bars from the top down, each with its value written at its end."""
 

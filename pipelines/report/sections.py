@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipelines.report import lake, people, selling
+from pipelines.report import lake, people, selling, stream
 from pipelines.report.facts import ReportFacts
 
 
@@ -26,6 +26,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("value", "Where the value lies", people.value),
     Section("contact", "Visits and messages", people.contact),
     Section("service", "Service", people.service),
+    Section("stream", "The stream", stream.stream),
     Section("counts", "Every row accounted for", lake.counts),
     Section("quality", "Data quality", lake.quality),
     Section("columns", "Columns", lake.columns),

@@ -93,5 +93,17 @@ def facts(**changes: object) -> ReportFacts:
         "channels": _rows("channel orders", ("ECOMMERCE", 30), ("POS", 10)),
         "concentration": _rows("share_customers share_revenue", *((n / 100, (n / 100) ** 0.5) for n in range(101))),
         "satisfaction": _rows("score customers", (2, 1), (4, 3)),
+        "stream": {
+            "rows": 9000,
+            "rejected": 4,
+            "sessions": 321,
+            "late": 17,
+            "p50_seconds": 0.84,
+            "p90_seconds": 2.0,
+            "p99_seconds": 3.04,
+            "max_seconds": 70.0,
+        },
+        "stream_delays": _rows("low_seconds high_seconds rows", (0.0, 1.0, 8000), (1.0, float("inf"), 1000)),
+        "stream_rate": _rows("second arrived readable", (0, 30.0, 0.0), (1, 0.0, 25.5), (2, 0.0, 4.5)),
     }
     return ReportFacts(**(given | changes))  # type: ignore[arg-type]

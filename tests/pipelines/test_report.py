@@ -118,6 +118,10 @@ def test_it_says_what_the_facts_say(page):
         "37.5\u00a0% of delivered messages are opened",
         "6\u00a0rows refused; the rule not_json refused most (83.3\u00a0%). 1\u00a0row came through a replay since.",
         "1 of 2\u00a0columns moved",
+        "<dd>0.8 s<small>",
+        "all within 70.0\u00a0s",
+        "88.9\u00a0%",  # 8,000 of 9,000
+        "Most became readable in second 1: 25\u00a0rows a second.",
     ):
         assert said in page, said
 
@@ -154,6 +158,7 @@ _NEEDS = {
     "value": ("concentration",),
     "contact": ("totals",),
     "service": ("totals",),
+    "stream": ("stream",),
     "counts": ("layers",),
     "quality": ("quality", "rejects"),
     "columns": ("profiles",),
@@ -165,10 +170,11 @@ _NEEDS = {
 @pytest.mark.parametrize("section", [section.name for section in SECTIONS])
 def test_a_section_without_facts_is_left_out(section, undrawn):
     full = facts()
-    empty = {n: {} if n == "totals" else getattr(full, n).slice(0, 0) for n in _NEEDS[section]}
+    empty = {n: getattr(full, n) for n in _NEEDS[section]}
+    empty = {n: {} if isinstance(value, dict) else value.slice(0, 0) for n, value in empty.items()}
     left = _Page(render(facts(**empty))).sections
     assert section not in left
-    none = {n: {} if n == "totals" else None for n in _NEEDS[section]}
+    none = {n: {} if isinstance(value, dict) else None for n, value in empty.items()}
     assert _Page(render(facts(**none))).sections == left
 
 
