@@ -246,7 +246,7 @@ def run_demo(folder: Path, orders: Path | None, as_json: bool) -> None:
         cut = sessions.cut(lake, Run("silver"), engine)
     with out.working("making customer_360"):
         third = gold.assemble(lake, Run("gold"), engine)
-    changed = bool(first.tables or second.tables or third)
+    changed = bool(first.tables or second.tables or cut or third)
     for name, tables in (("bronze", first.tables), ("silver", second.tables)):
         _say_layer(name, tables, out)
     _say_sessions(cut, out)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -17,7 +19,7 @@ from transforms.contracts import CONTRACTS, Contract
 from transforms.counts import Counts, SumCounts
 from transforms.errors import UserError
 from transforms.gold.assemble import INPUTS, SCHEMA, AssembleCustomers
-from transforms.io.delta import Overwrite, ReadDelta, WriteDelta, committed, last_note, open_table, read_table
+from transforms.io.delta import Overwrite, ReadDelta, WriteDelta, committed, last_note, open_table, read_batches
 from transforms.progress import METER
 from transforms.shuffle import spill_folder
 
@@ -67,16 +69,18 @@ def latest_event(lake: Lake, names: list[str], now: datetime) -> datetime:
     latest = []
     for name in names:
         column = CONTRACTS[name].event_time
-        if column:
-            newest = pc.max(_times(lake, CONTRACTS[name], column, now)).as_py()
-            if newest is not None:
-                latest.append(newest if isinstance(newest, datetime) else datetime.combine(newest, time.max, UTC))
+        newest = max(_times(lake, CONTRACTS[name], column, now), default=None) if column else None
+        if newest is not None:
+            latest.append(newest if isinstance(newest, datetime) else datetime.combine(newest, time.max, UTC))
     return max(latest, default=now)
 
 
-def _times(lake: Lake, table: Contract, column: str, now: datetime) -> pa.ChunkedArray:
+def _times(lake: Lake, table: Contract, column: str, now: datetime) -> Iterator[Any]:
+    """The latest time of each batch of the table that is not in the future."""
     limit = now if table[column].type.arrow == pa.timestamp("us", tz="UTC") else now.date()
-    return read_table(lake.silver(table), columns=(column,), where=((column, "<=", limit),))[column]
+    for batch in read_batches(lake.silver(table), ((column, "<=", limit),), columns=(column,)):
+        if batch.num_rows:
+            yield pc.max(batch[column]).as_py()
 
 
 def assemble(lake: Lake, run: Run, engine: Engine = Engine(), as_of: datetime | None = None) -> TableRun | None:

@@ -180,10 +180,14 @@ def read_table(
 
 
 def read_batches(
-    uri: str, where: Where = (), version: int | datetime | None = None, batch_rows: int = BATCH_ROWS
+    uri: str,
+    where: Where = (),
+    version: int | datetime | None = None,
+    batch_rows: int = BATCH_ROWS,
+    columns: Sequence[str] | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """As `read_table`, all columns, batch by batch in bounded memory."""
-    scan = plan_scan(uri, None, where, version)
+    """As `read_table`, batch by batch in bounded memory."""
+    scan = plan_scan(uri, columns, where, version)
     opened = storage.filesystem(uri)
     for file in scan.files:
         yield from read_file(scan, file, batch_rows, opened)
