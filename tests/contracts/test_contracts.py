@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from transforms.contracts import CONTRACTS, Contract, contract
-from transforms.contracts.schema import Arrival, Column, Rule, varchar
+from transforms.contracts.schema import Arrival, Column, Precedence, Rule, varchar
 from transforms.errors import UserError
 
 ASKED = json.loads((Path(__file__).parents[1] / "data" / "source_tables.json").read_text())
@@ -123,6 +123,19 @@ def test_a_table_is_found_by_name_folder_or_path(name):
 def test_an_unknown_table_is_answered_with_the_known_ones():
     with pytest.raises(UserError, match="transactions"):
         contract("orders")
+
+
+def test_stages_that_are_not_the_allowed_values_are_refused():
+    with pytest.raises(ValueError, match=r"stage and value of STATUS: .*DONE"):
+        Contract(
+            name="T",
+            system="S",
+            path="t",
+            arrival=Arrival.BATCH,
+            key=("ID",),
+            columns=(Column("ID", varchar(3), nullable=False), Column("STATUS", varchar(9), allowed=("NEW",))),
+            precedence=(Precedence("STATUS", ("NEW", "DONE")),),
+        )
 
 
 def test_a_contract_that_names_an_undeclared_column_is_refused():

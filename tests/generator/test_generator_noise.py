@@ -41,7 +41,10 @@ def likely(count: int, size: int, share: float) -> bool:
 def test_the_latest_version_of_each_key_is_the_clean_table(made_up, name):
     contract, result = CONTRACTS[name], planted(made_up, name)
     rows = pl.DataFrame(pl.from_arrow(result.table))
-    latest = rows.sort(contract.order_by, nulls_last=False) if contract.order_by else rows
+    by = [contract.event_time] if contract.event_time else []
+    by += ["LAST_UPDATED"] if name == "EXTERNAL_CUSTOMER_PROFILES" else []
+    by += ["RESOLUTION_DATE"] if name == "CUSTOMER_SERVICE_TICKETS" else []
+    latest = rows.sort(by, nulls_last=False) if by else rows
     latest = latest.unique(contract.key, keep="last", maintain_order=True).sort(contract.key)
     assert latest.equals(made_up.tables[name].sort(contract.key))
     assert not result.table.equals(made_up.shard.tables[name])

@@ -121,6 +121,23 @@ def test_of_rows_that_tie_the_one_ingested_last_wins_whenever_silver_runs(make_s
     assert counts.read == 32
 
 
+def test_a_ticket_reopened_in_a_later_run_is_open_again_and_stages_order_one_run(shop):
+    ticket = {"TICKET_ID": "K1", "CREATION_DATE": "2010-12-01T00:00:00Z"}
+    resolved = ticket | {"TICKET_STATUS": "RESOLVED", "RESOLUTION_DATE": "2010-12-02T00:00:00Z"}
+    order = transaction(1)
+    paid = [("transactions", order), ("transactions", order | {"TRANSACTION_STATUS": "PENDING"})]
+    feed(shop, [("tickets", resolved), ("tickets", ticket | {"TICKET_STATUS": "OPEN"}), *paid], 1)
+    shop.silver()
+    state = lambda: [(r["TICKET_STATUS"], r["RESOLUTION_DATE"] is None) for r in shop.rows("silver", "tickets")]  # noqa: E731
+    assert state() == [("RESOLVED", False)]
+    assert [row["TRANSACTION_STATUS"] for row in shop.rows("silver", "transactions")] == ["COMPLETED"]
+    feed(shop, [("tickets", ticket | {"TICKET_STATUS": "IN_PROGRESS"})], 2)
+    shop.silver()
+    assert state() == [("IN_PROGRESS", True)]
+    once_more = shop.silver(rebuild=True)
+    assert once_more.unchanged == 0 and state() == [("IN_PROGRESS", True)]
+
+
 def test_a_late_older_version_is_a_duplicate(shop):
     feed(shop, [("transactions", transaction(i)) for i in range(5)], 1)
     shop.silver()

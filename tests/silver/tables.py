@@ -53,6 +53,16 @@ MESSY = {
 BLANKS = ["", " ", "\t", "\u00a0"]
 
 
+def stages_of(row: dict[str, Any], contract: Contract) -> list[Any]:
+    """How far a row has come by the contract's precedences, the greater the later; null earliest."""
+    found = []
+    for stages in contract.precedence:
+        value = row[stages.column]
+        known = not stages.values or value in stages.values
+        found.append((stages.values.index(value) if stages.values else value) if known else None)
+    return found
+
+
 def texts(column: Column) -> st.SearchStrategy[str]:
     """Values of a text column: messy ones, blanks, anything at all, and mostly allowed ones of an enumeration."""
     anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

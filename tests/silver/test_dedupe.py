@@ -2,10 +2,11 @@ import datetime as dt
 from functools import cmp_to_key
 
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.silver.tables import NOW, any_tables, bronze, rows_of
+from tests.silver.tables import NOW, any_tables, bronze, rows_of, stages_of
 from transforms.contracts import contract
 from transforms.silver.dedupe import latest_by_key
 from transforms.silver.standardise import standardise
@@ -26,17 +27,24 @@ def compare(a, b):
     return 0
 
 
+def by_lateness(table_contract):
+    """A sort key that puts the latest row of a key last."""
+    names = [*table_contract.names, "NEW_COLUMN"]
+
+    def order(row):
+        said = [row[n] for n in (*table_contract.order_by, "_ingested_at")]
+        return [*said, *stages_of(row, table_contract), *(row[n] for n in names)]
+
+    return cmp_to_key(lambda a, b: compare(order(a), order(b)))
+
+
 def plain_latest(rows, table_contract):
     """The kept rows by key, and the number of conflicts, one row after the other."""
     business = [*table_contract.names, "NEW_COLUMN"]
     groups = {}
     for row in rows:
         groups.setdefault(tuple(row[name] for name in table_contract.key), []).append(row)
-    order = [*table_contract.order_by, "_ingested_at", *business]
-    best = {
-        key: max(group, key=cmp_to_key(lambda a, b: compare([a[n] for n in order], [b[n] for n in order])))
-        for key, group in groups.items()
-    }
+    best = {key: max(group, key=by_lateness(table_contract)) for key, group in groups.items()}
     conflicts = sum(
         any(row[name] != best[key][name] for name in business) for key, group in groups.items() for row in group
     )
@@ -105,16 +113,38 @@ def ticket(status, resolved=None, ingested=NOW, **more):
     return {"TICKET_ID": "T1", "TICKET_STATUS": status, "RESOLUTION_DATE": resolved, "_ingested_at": ingested} | more
 
 
-def test_version_beats_ingestion_and_ingestion_beats_content():
-    resolved, earlier = NOW, NOW - dt.timedelta(days=3)
-    cases = [
-        ([ticket("OPEN"), ticket("RESOLVED", resolved, earlier)], "RESOLVED"),
-        ([ticket("CLOSED", ingested=earlier), ticket("OPEN")], "OPEN"),
-        ([ticket("CLOSED"), ticket("OPEN")], "OPEN"),
-    ]
-    for rows, status in cases:
-        kept, duplicates, conflicts = latest_by_key(rows_of(TICKETS, *rows), TICKETS)
-        assert (kept["TICKET_STATUS"].to_pylist(), duplicates, conflicts) == ([status], 1, 1)
+def order_of(status, day=1, ingested=NOW, **more):
+    when = dt.datetime(2010, 12, day, tzinfo=dt.UTC)
+    return {
+        "TRANSACTION_ID": "T1",
+        "TRANSACTION_STATUS": status,
+        "TRANSACTION_DATE": when,
+        "_ingested_at": ingested,
+    } | more
+
+
+EARLIER = NOW - dt.timedelta(days=3)
+
+
+@pytest.mark.parametrize(
+    ("table", "later", "earlier"),
+    [
+        (TRANSACTIONS, order_of("PENDING", day=2, ingested=EARLIER), order_of("COMPLETED")),  # the version says so
+        (TRANSACTIONS, order_of("PENDING"), order_of("COMPLETED", ingested=EARLIER)),  # a later run says so
+        (TRANSACTIONS, order_of("COMPLETED"), order_of("PENDING", CUSTOMER_ID="Z")),  # of one run, the further stage
+        (TRANSACTIONS, order_of("COMPLETED", CUSTOMER_ID="B"), order_of("COMPLETED", CUSTOMER_ID="A")),  # content
+        (TICKETS, ticket("IN_PROGRESS"), ticket("RESOLVED", NOW, EARLIER)),  # reopened
+        (TICKETS, ticket("RESOLVED", NOW), ticket("OPEN")),
+        (TICKETS, ticket("CLOSED", NOW), ticket("RESOLVED", NOW)),
+        (TICKETS, ticket("RESOLVED", NOW, TICKET_PRIORITY="HIGH"), ticket("RESOLVED", EARLIER, TICKET_PRIORITY="LOW")),
+        (TICKETS, ticket("OPEN"), ticket(None, NOW)),
+    ],
+)
+def test_version_then_ingestion_then_stage_then_content(table, later, earlier):
+    for rows in ([later, earlier], [earlier, later]):
+        kept, duplicates, conflicts = latest_by_key(rows_of(table, *rows), table)
+        assert kept.select(table.names).equals(rows_of(table, later).select(table.names))
+        assert (duplicates, conflicts) == (1, 1)
 
 
 def test_the_same_row_read_twice_is_a_duplicate_and_no_conflict():

@@ -1,12 +1,10 @@
-from functools import cmp_to_key
-
 import numpy as np
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.silver.tables import NOW, rows_of
-from tests.silver.test_dedupe import compare, keyed, table_of
+from tests.silver.test_dedupe import by_lateness, compare, keyed, table_of
 from transforms.contracts import contract
 from transforms.silver.flags import add_flags
 from transforms.silver.keys import ORPHAN, KeySet
@@ -50,9 +48,8 @@ def test_runs_cut_anywhere_end_like_one(case, data):
         stored, read = upserted(stored, by_key(fresh, table_contract), table_contract), read + len(part)
     whole = newest(table_of(rows, table_contract), table_contract)
     assert stored == by_key(whole.fresh, table_contract)
-    order = [*table_contract.order_by, "_ingested_at", *table_contract.names, "NEW_COLUMN"]
     best = {}
-    for row in sorted(rows, key=cmp_to_key(lambda a, b: compare([a[n] for n in order], [b[n] for n in order]))):
+    for row in sorted(rows, key=by_lateness(table_contract)):
         best[tuple(row[n] for n in table_contract.key)] = [row[n] for n in [*table_contract.names, "NEW_COLUMN"]]
     assert stored == best
 

@@ -14,6 +14,7 @@ from transforms.contracts.schema import (
     Contract,
     ForeignKey,
     Partition,
+    Precedence,
     Rule,
     Type,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "Contract",
     "ForeignKey",
     "Partition",
+    "Precedence",
     "Rule",
     "Type",
     "contract",

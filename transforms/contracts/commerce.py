@@ -9,6 +9,7 @@ from transforms.contracts.schema import (
     Contract,
     ForeignKey,
     Partition,
+    Precedence,
     Rule,
     decimal,
     varchar,
@@ -59,7 +60,7 @@ CUSTOMERS = Contract(
         ),
     ),
     outliers=("LOYALTY_POINTS",),
-    doc="One row a customer record; one person may have several records.",
+    doc="One row a customer record, the one ingested last; one person may have several records.",
 )
 
 TRANSACTIONS = Contract(
@@ -70,6 +71,7 @@ TRANSACTIONS = Contract(
     key=("TRANSACTION_ID",),
     foreign_keys=(ForeignKey("CUSTOMER_ID", "CUSTOMERS"),),
     event_time="TRANSACTION_DATE",
+    precedence=(Precedence("TRANSACTION_STATUS", ("PENDING", "FAILED", "COMPLETED", "CANCELLED")),),
     partition=Partition("TRANSACTION_DATE", "month"),
     columns=(
         Column("TRANSACTION_ID", varchar(30), nullable=False, standard="code"),
@@ -133,6 +135,7 @@ ITEMS = Contract(
     arrival=Arrival.STREAM,
     key=("ITEM_ID",),
     foreign_keys=(ForeignKey("TRANSACTION_ID", "CUSTOMER_TRANSACTIONS"),),
+    precedence=(Precedence("ITEM_STATUS", ("SOLD", "EXCHANGED", "RETURNED")),),
     columns=(
         Column("ITEM_ID", varchar(30), nullable=False, standard="code"),
         Column("TRANSACTION_ID", varchar(30), nullable=False, standard="code"),

@@ -9,6 +9,7 @@ from transforms.contracts.schema import (
     Contract,
     ForeignKey,
     Partition,
+    Precedence,
     Rule,
     decimal,
     varchar,
@@ -63,6 +64,7 @@ SESSION_DATA = Contract(
     key=("SESSION_ID",),
     foreign_keys=(ForeignKey("CUSTOMER_ID", "CUSTOMERS"), ForeignKey("CAMPAIGN_ID", "MARKETING_CAMPAIGNS")),
     event_time="SESSION_START",
+    precedence=(Precedence("SESSION_END"), Precedence("PAGE_VIEWS")),
     partition=Partition("SESSION_START", "month"),
     columns=(
         Column("SESSION_ID", varchar(30), nullable=False, standard="code"),

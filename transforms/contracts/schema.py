@@ -100,6 +100,19 @@ class Partition:
         return f"_{self.by}"
 
 
+@dataclass(frozen=True)
+class Precedence:
+    """What tells of two versions of a row which is later when nothing says when each was made.
+
+    Attributes:
+      values: the stages a row goes through, first to last, so that the further one is later; without them the greater
+        value of the column is. Null is earliest.
+    """
+
+    column: str
+    values: tuple[str, ...] = ()
+
+
 class Arrival(Enum):
     """How a table reaches the lake in production; any table can also be read from files."""
 
@@ -114,8 +127,10 @@ class Contract:
     Attributes:
       path: the folder below `bronze/` and `silver/`.
       key: the primary key. Of several rows with one key the latest version is kept in silver.
-      version: the columns that say which row is later (greatest wins); by default the event time. Rows that tie
-        are ordered by ingestion time, and within one run by content, so that the order of files does not matter.
+      version: the columns that say which row is later (greatest wins); by default the event time. Of rows that tie
+        the one ingested later wins; a table with neither (customers) goes by ingestion alone.
+      precedence: which of the rows that one run ingested is later, before the content decides, so that the order of
+        files does not matter. A stage may be taken back (a ticket reopened): seen in a later run, that row wins.
       event_time: when the thing happened (date or timestamp), or None for slowly changing tables.
       outliers: numeric columns whose statistical outliers silver flags.
     """
@@ -129,6 +144,7 @@ class Contract:
     foreign_keys: tuple[ForeignKey, ...] = ()
     event_time: str | None = None
     version: tuple[str, ...] = ()
+    precedence: tuple[Precedence, ...] = ()
     partition: Partition | None = None
     rules: tuple[Rule, ...] = ()
     outliers: tuple[str, ...] = ()
@@ -139,11 +155,18 @@ class Contract:
         object.__setattr__(self, "_by_name", {column.name: column for column in self.columns})
         named = [*self.key, *self.version, *self.outliers, *(key.column for key in self.foreign_keys)]
         named += [name for rule in self.rules for name in rule.columns]
+        named += [stages.column for stages in self.precedence]
         named += [self.event_time] if self.event_time else []
         named += [self.partition.column] if self.partition else []
         unknown = sorted(set(named) - set(self._by_name))
         if unknown or len(self._by_name) != len(self.columns):
             raise ValueError(f"contract {self.name}: undeclared or repeated columns: {unknown or 'repeated'}")
+        for stages in self.precedence:
+            unranked = set(self._by_name[stages.column].allowed) ^ set(stages.values) if stages.values else set()
+            if unranked:
+                raise ValueError(
+                    f"contract {self.name}: not both stage and value of {stages.column}: {sorted(unranked)}"
+                )
         nullable_key = [name for name in self.key if self._by_name[name].nullable]
         if nullable_key:
             raise ValueError(f"contract {self.name}: key columns must not be nullable: {nullable_key}")

@@ -10,6 +10,7 @@ from transforms.contracts.schema import (
     Contract,
     ForeignKey,
     Partition,
+    Precedence,
     Rule,
     decimal,
     varchar,
@@ -63,7 +64,10 @@ TICKETS = Contract(
     key=("TICKET_ID",),
     foreign_keys=(ForeignKey("CUSTOMER_ID", "CUSTOMERS"),),
     event_time="CREATION_DATE",
-    version=("RESOLUTION_DATE", "CREATION_DATE"),
+    precedence=(
+        Precedence("TICKET_STATUS", ("OPEN", "IN_PROGRESS", "RESOLVED", "CLOSED")),
+        Precedence("RESOLUTION_DATE"),
+    ),
     partition=Partition("CREATION_DATE", "month"),
     columns=(
         Column("TICKET_ID", varchar(30), nullable=False, standard="code"),
@@ -89,5 +93,5 @@ TICKETS = Contract(
         ),
     ),
     outliers=("TOTAL_RESOLUTION_TIME",),
-    doc="One row a ticket; a ticket that changed arrives again, the latest resolution wins.",
+    doc="One row a ticket; a ticket that changed arrives again, and the row ingested last wins.",
 )

@@ -19,6 +19,7 @@ _PENDING = {
     "CUSTOMER_TRANSACTIONS": ("TRANSACTION_STATUS", "PENDING"),
     "CUSTOMER_SERVICE_TICKETS": ("TICKET_STATUS", "OPEN"),
 }
+_RESOLUTION = ("RESOLUTION_DATE", "TOTAL_RESOLUTION_TIME", "CUSTOMER_SATISFACTION")
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Planted:
 def plant_rows(name: str, table: pa.Table, spec: GeneratorSpec, rng: np.random.Generator) -> Planted:
     """Adds copies and older versions of rows, and delays some, of a table that is in order of event time.
 
-    Taking of each key the latest version (by the contract's `order_by`) gives back the clean rows. Rows other than
+    Taking of each key the latest version (as silver does) gives back the clean rows. Rows other than
     copies and late ones stay in order of event time. A copy arrives within ten minutes (or fifty rows), an older
     version before its row, a late row (only in tables that stream) hours to days after its time.
     """
@@ -82,10 +83,11 @@ def _micros(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _versionable(contract: Contract, table: pa.Table) -> np.ndarray:
-    """Rows that can have had an earlier version that the contract's order tells apart."""
+    """Rows that can have had an earlier version that the contract tells apart: tickets those that were resolved."""
     if not contract.order_by:
         return np.zeros(table.num_rows, bool)
-    return table[contract.order_by[0]].is_valid().to_numpy()
+    column = _RESOLUTION[0] if contract.name == "CUSTOMER_SERVICE_TICKETS" else contract.order_by[0]
+    return table[column].is_valid().to_numpy()
 
 
 def _make_older(contract: Contract, rows: pa.Table, back: np.ndarray) -> pa.Table:
@@ -102,8 +104,7 @@ def _make_older(contract: Contract, rows: pa.Table, back: np.ndarray) -> pa.Tabl
         assert contract[column].type == TIMESTAMP
         earlier = pl.col(column) - pl.Series(back).cast(pl.Duration("us"))
     if contract.name == "CUSTOMER_SERVICE_TICKETS":  # before it was resolved
-        gone = ("RESOLUTION_DATE", "TOTAL_RESOLUTION_TIME", "CUSTOMER_SATISFACTION")
-        new = [pl.lit(None, frame.schema[name]).alias(name) for name in gone]
+        new = [pl.lit(None, frame.schema[name]).alias(name) for name in _RESOLUTION]
     else:
         new = [earlier.alias(column)]
     if contract.name in _PENDING:

@@ -40,7 +40,7 @@ def latest_by_key(table: pa.Table, contract: Contract) -> Deduped:
 
 
 def latest_rows(table: pa.Table, contract: Contract) -> Latest:
-    """Keeps of the rows with one key the latest, by `contract.order_by`, then `_ingested_at`, then content.
+    """Keeps of the rows with one key the latest: by `order_by`, `_ingested_at`, `precedence`, and then content.
 
     Null counts as earliest. Content is compared in full: the business columns in declared order, those that evolution
     added by name, then the rest of the envelope, the greater value first; so the result depends neither on row order
@@ -57,7 +57,10 @@ def latest_rows(table: pa.Table, contract: Contract) -> Latest:
     if not again.size:
         return Latest(np.arange(table.num_rows), differs)
     rows = _comparable(table.take(pa.array(again)), contract)
-    latest_first = [*contract.order_by, _INGESTED_AT, *_business(table, contract)]
+    stages = _stages(contract)
+    rows = rows.with_columns(stages)
+    latest_first = [*contract.order_by, _INGESTED_AT, *(stage.meta.output_name() for stage in stages)]
+    latest_first += _business(table, contract)
     latest_first += sorted(set(rows.columns) - set(latest_first) - set(contract.key))
     by = [
         *contract.key,
@@ -78,6 +81,16 @@ def latest_rows(table: pa.Table, contract: Contract) -> Latest:
 def _business(table: pa.Table, contract: Contract) -> list[str]:
     added = sorted(name for name in table.column_names if name not in contract and not name.startswith("_"))
     return [*contract.names, *added]
+
+
+def _stages(contract: Contract) -> list[pl.Expr]:
+    """How far a row has come by each of the contract's precedences, as columns."""
+    found = []
+    for stages in contract.precedence:
+        value = pl.col(stages.column)
+        rank = value.replace_strict(list(stages.values), range(len(stages.values)), default=None)
+        found.append((rank if stages.values else value).alias(f"stage:{stages.column}"))
+    return found
 
 
 def _comparable(table: pa.Table, contract: Contract) -> pl.DataFrame:
