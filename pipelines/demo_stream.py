@@ -189,19 +189,20 @@ def _stream(config: StreamConfig, engine: Prism, replay: Replay, quiet: bool) ->
 
     def tick() -> str:
         if replay.failed is not None:
-            assert live.supervisor is not None
-            live.supervisor.stop()
+            supervisor.stop()
         return live.tick()
 
-    live.supervisor = Supervisor(config, engine, tick, said=lambda line: quiet or print(line, file=sys.stderr))
+    supervisor = Supervisor(config, engine, tick, said=lambda line: None if quiet else print(line, file=sys.stderr))
+    live.supervisor = supervisor
     replay.start()
     try:
         for _ in range(_TRIES):  # a machine too busy to send in time looks idle to the stream
-            live.supervisor.run()
+            supervisor.run()
             live.look(time.monotonic())
             if replay.failed is not None:
                 raise replay.failed
-            if not replay.is_running and live.rows + live.rejected >= replay.sent:
+            done = not replay.is_running and live.rows + live.rejected >= replay.sent
+            if done or supervisor.is_stopped:
                 break
     finally:
         replay.stop()

@@ -95,6 +95,11 @@ class Supervisor:
         self._stop.set()
 
     @property
+    def is_stopped(self) -> bool:
+        """Whether it was asked to end, by `stop` or by a signal."""
+        return self._stop.is_set()
+
+    @property
     def pids(self) -> dict[str, int]:
         """The processes at work now."""
         running = {"engine": self._engine, "worker": self._worker}

@@ -33,9 +33,9 @@ def glance(facts: ReportFacts) -> str:
         orders = sum(row["orders"] for row in facts.rows("monthly"))
         shown.append(("Orders", words.count(orders), "completed, guests included"))
     if facts.has("layers"):
-        silver = sum(row["rows"] for row in facts.rows("layers") if row["layer"] == "silver")
-        tables = sum(row["layer"] == "silver" for row in facts.rows("layers"))
-        shown.append(("Rows in silver", words.count(silver), f"in {words.of(tables, 'table')}"))
+        layer = "silver" if any(row["layer"] == "silver" for row in facts.rows("layers")) else "bronze"
+        sizes = [row["rows"] for row in facts.rows("layers") if row["layer"] == layer]
+        shown.append((f"Rows in {layer}", words.count(sum(sizes)), f"in {words.of(len(sizes), 'table')}"))
     if facts.has("rejects"):
         refused = sum(row["rows"] for row in facts.rows("rejects") if row["status"] == "open")
         shown.append(("Rejected rows", words.count(refused), "kept, explained, replayable"))

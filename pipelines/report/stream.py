@@ -16,12 +16,11 @@ def stream(facts: ReportFacts) -> str:
     if not t:
         return ""
     shown = [
-        ("Rows", words.count(t["rows"]), "from the hubs, readable in bronze"),
+        ("Rows from hubs", words.count(t["rows"]), f"in bronze; {words.count(t['rejected'])} rejected, kept aside"),
         ("Half within", _seconds(t["p50_seconds"]), "of the hub's taking them"),
         ("99\u00a0% within", _seconds(t["p99_seconds"]), f"all within {_seconds(t['max_seconds'])}"),
         ("Sessions", words.count(t["sessions"]), "closed by the stream"),
         ("Late rows", words.count(t["late"]), "left to the next batch"),
-        ("Rejected", words.count(t["rejected"]), "kept with the reason"),
     ]
     plotted = {"stream_delays": _delays, "stream_rate": _rate}
     drawn = [draw(facts) for name, draw in plotted.items() if facts.has(name)]

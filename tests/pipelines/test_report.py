@@ -117,6 +117,7 @@ def test_it_says_what_the_facts_say(page):
         "37.5\u00a0% of delivered messages are opened",
         "6\u00a0rows refused; the rule not_json refused most (83.3\u00a0%). 1\u00a0row came through a replay since.",
         "1 of 2\u00a0columns moved",
+        "<dd>9,000<small>in bronze; 4 rejected, kept aside",
         "<dd>0.8 s<small>",
         "all within 70.0\u00a0s",
         "88.9\u00a0%",  # 8,000 of 9,000
