@@ -43,7 +43,11 @@ class Engine:
         """A pipeline on this engine. "DirectRunner" means the in-process runner and never one that Beam picks."""
         if self.in_process:
             return beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(list(self.beam_args)))
-        return beam.Pipeline(options=PipelineOptions([f"--runner={self.runner}", *self.beam_args]))
+        try:
+            return beam.Pipeline(options=PipelineOptions([f"--runner={self.runner}", *self.beam_args]))
+        except (ValueError, ImportError) as error:
+            what = f"there is no Beam runner {self.runner!r} here ({str(error).splitlines()[0]})"
+            raise UsageError(what, remedy="leave --runner out, or give FlinkRunner, SparkRunner ...") from None
 
 
 def buckets_for(rows: int) -> int:

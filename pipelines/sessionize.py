@@ -202,6 +202,7 @@ def run_sessionize(
     _check_paths(sources, out_path, rejects)
     for told in dict.fromkeys(_told(source.columns) for source in sources):
         out.say(f"columns: {told}", columns=told)
+    out.say(f"a session ends after {rules.gap_seconds:,g} s of silence", gap_seconds=rules.gap_seconds)
     start = perf_counter()
     with out.working("cutting sessions"):
         result = sessionize(sources, out_path, rules, rejects)

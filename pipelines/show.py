@@ -24,7 +24,7 @@ def uri_of(lake: Lake, name: str, layer: str | None) -> str:
     try:
         table = contract(name)
     except UsageError as error:
-        others = ", ".join(("customer ID", *named))
+        others = ", ".join(("customer ID", *(name for name in named if name not in error.remedy)))
         raise UsageError(error.what, remedy=f"{error.remedy}, {others}") from None
     if layer not in (None, "bronze", "silver"):
         raise UsageError(f"there is no layer {layer!r} for {table.name}", remedy="use --layer bronze or silver")
@@ -69,6 +69,7 @@ def show_customer(lake: Lake, customer_id: str, out: Output) -> None:
         raise UserError(
             "there is no customer_360 yet", where=lake.uri, remedy="run the commands bronze, silver and gold"
         )
+    customer_id = customer_id.strip().upper()  # as silver writes codes
     rows = read_table(lake.gold(CUSTOMER_360), where=(("customer_id", "=", customer_id),)).to_pylist()
     if not rows:
         raise UserError(f"no customer {customer_id!r}", where=lake.uri, remedy="`show customer_360` lists some")

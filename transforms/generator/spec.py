@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
-from transforms.errors import UserError
+from transforms.errors import UsageError
 
 # A shard's people times days: with it the rows of a shard, and so the peak memory, do not grow with the size.
 PERSON_DAYS_A_SHARD = 4_000 * 365
@@ -41,7 +41,7 @@ class GeneratorSpec:
         for name in ("broken_share", "duplicate_share", "late_share"):
             _within(name, getattr(self, name), 0.0, 0.3)
         if not 1980 <= self.end.year <= 2100:
-            raise UserError(f"end is {self.end}", "generator", "take a date between 1980 and 2100")
+            raise UsageError(f"end is {self.end}", "generator", "take a date between 1980 and 2100")
 
     @property
     def clean(self) -> GeneratorSpec:
@@ -76,4 +76,4 @@ def micros(day: date) -> int:
 
 def _within(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
-        raise UserError(f"{name} is {value}", "generator", f"take a value from {low} to {high}")
+        raise UsageError(f"{name} is {value}", "generator", f"take a value from {low} to {high}")

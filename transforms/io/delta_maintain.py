@@ -9,7 +9,7 @@ import pyarrow.fs as pafs
 from deltalake import CommitProperties, DeltaTable, WriterProperties
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from transforms.errors import UserError
+from transforms.errors import UsageError, UserError
 from transforms.io import storage
 from transforms.io.delta_read import current_files
 from transforms.io.delta_table import check_writer, existing_table, explain
@@ -49,6 +49,8 @@ def maintain(
     Raises:
       UserError: a retention under `FLOOR_HOURS` without `force`, since it would take the files of a run under way.
     """
+    if retention_hours < 0:
+        raise UsageError(f"a retention of {retention_hours} h is none", remedy="give 0 hours or more")
     if retention_hours < FLOOR_HOURS and not force:
         raise UserError(
             f"retention of {retention_hours} h could remove files of a run under way", uri,

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from transforms.errors import UserError
+from transforms.errors import UsageError
 
 _SUFFIXES = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
@@ -22,7 +22,7 @@ class TableFile:
     CSV and JSON lines may end in `.gz`. Times are ISO 8601 in UTC, decimals are numbers.
 
     Raises:
-      UserError: the name says no known format, or its folder cannot be made.
+      UsageError: the name says no known format, or its folder cannot be made.
     """
 
     def __init__(self, path: str, schema: pa.Schema) -> None:
@@ -33,11 +33,11 @@ class TableFile:
         try:
             os.makedirs(folder, exist_ok=True)
         except OSError as error:
-            raise UserError(
+            raise UsageError(
                 f"cannot make the folder ({error.strerror})", where=folder, remedy="choose another"
             ) from None
         if os.path.isdir(path):
-            raise UserError("this is a folder", where=path, remedy="give a file's name, such as sessions.parquet")
+            raise UsageError("this is a folder", where=path, remedy="give a file's name, such as sessions.parquet")
         self.rows = 0
 
     def __enter__(self) -> TableFile:
@@ -79,13 +79,13 @@ def format_of(path: str) -> str:
     """ "parquet", "csv" or "jsonl".
 
     Raises:
-      UserError: the name's ending is none of these.
+      UsageError: the name's ending is none of these.
     """
     name = path.lower()
     zipped = name.endswith(".gz")
     found = _SUFFIXES.get(os.path.splitext(name.removesuffix(".gz"))[1])
     if found is None or (zipped and found == "parquet") or "://" in path:
-        raise UserError(
+        raise UsageError(
             "cannot tell what to write by this name",
             where=path,
             remedy="end it in .parquet, .csv, .jsonl, .csv.gz or .jsonl.gz, on this machine",

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from transforms.errors import UserError
+from transforms.errors import UsageError
 
 PAGE_VIEWS = ("PAGE_VIEW", "PAGEVIEW", "VIEW", "PAGE", "VIEW_ITEM", "SCREEN_VIEW", "SCREENVIEW", "PRODUCT_VIEW")
 CONVERSIONS = ("PURCHASE", "ORDER", "ORDER_PLACED", "ORDER_COMPLETED", "TRANSACTION", "CHECKOUT_COMPLETE", "CONVERSION")
@@ -45,19 +45,19 @@ class SessionRules:
     def __post_init__(self) -> None:
         for seconds in (self.gap_seconds, *(gap for _, gap in self.channel_gap_seconds)):
             if not 0.000_001 <= seconds <= self.max_seconds:
-                raise UserError(
-                    f"a gap of {seconds:g} s is not between 0 and the longest session, {self.max_seconds:g} s",
-                    remedy="give a gap such as 30m; a longer session with --max-length",
+                raise UsageError(
+                    f"a gap of {seconds:g} s is not above 0 and within the longest session, {self.max_seconds:g} s",
+                    remedy="choose --gap and --max-length so that the gap is the shorter one",
                 )
         if self.max_seconds > 366 * 86_400:
-            raise UserError(
+            raise UsageError(
                 f"a session of at most {self.max_seconds:g} s is more than a year", remedy="give --max-length 24h"
             )
         if self.midnight_zone is not None:
             try:
                 ZoneInfo(self.midnight_zone)
             except (KeyError, ValueError, OSError):
-                raise UserError(
+                raise UsageError(
                     f"{self.midnight_zone!r} is no time zone", remedy="write it as Europe/Berlin or UTC"
                 ) from None
 
@@ -92,11 +92,11 @@ def parse_seconds(text: str) -> float:
     """ "30m", "1800", "1.5h", "500ms" -> seconds.
 
     Raises:
-      UserError: it is none of these.
+      UsageError: it is none of these.
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
     if not found or (found[2] or "s") not in _UNITS:
-        raise UserError(f"{text!r} is no length of time", remedy="write it as 30m, 1800s, 1.5h or 1d")
+        raise UsageError(f"{text!r} is no length of time", remedy="write it as 30m, 1800s, 1.5h or 1d")
     return float(found[1]) * _UNITS[found[2] or "s"]
 
 
@@ -104,7 +104,7 @@ def parse_gaps(given: str) -> tuple[float, tuple[tuple[str, float], ...]]:
     """ "30m", or "web=30m,app=5m" with or without a part for all others -> (gap for all others, those by channel).
 
     Raises:
-      UserError: a part is not understood, or a channel has two gaps.
+      UsageError: a part is not understood, or a channel has two gaps.
     """
     others, channels = SessionRules.gap_seconds, dict[str, float]()
     for part in filter(None, (part.strip() for part in given.split(","))):
@@ -112,7 +112,7 @@ def parse_gaps(given: str) -> tuple[float, tuple[tuple[str, float], ...]]:
         if not equals:
             others = parse_seconds(length)
         elif not channel.strip() or channel_key(channel) in map(channel_key, channels):
-            raise UserError(
+            raise UsageError(
                 f"--gap {given!r} is not understood", remedy="write it as --gap 30m or --gap web=30m,app=5m"
             )
         else:
