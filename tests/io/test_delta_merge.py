@@ -63,25 +63,25 @@ def test_few_files_are_left_alone_and_large_ones_until_the_small_are_as_much(uri
 
 
 def test_what_is_appended_meanwhile_stays_and_the_merge_tries_again(uri, monkeypatch):
-    real, calls = delta_merge.replace_files, []
+    real, calls = delta_merge.try_commit, []
 
-    def slow(table, adds, removes):
+    def slow(uri, table, plan):
         calls.append(table.version())
         if len(calls) == 1:
             append_rows(uri, rows(1000))
-        real(table, adds, removes)
+        real(uri, table, plan)
 
-    monkeypatch.setattr(delta_merge, "replace_files", slow)
+    monkeypatch.setattr(delta_merge, "try_commit", slow)
     assert merge_files(uri, greatest, "bucket", 4) == 10
     assert len(calls) == 2 and files(uri) == 2
     assert set(range(1000, 1008)) <= set(read_table(uri)["value"].to_pylist())
 
 
 def test_files_that_somebody_else_replaced_are_not_brought_back(uri, monkeypatch):
-    def slower(table, adds, removes):
+    def slower(uri, table, plan):
         overwrite_rows(uri, rows(5000), whole_table=True)
         raise CommitFailedError("somebody was faster")
 
-    monkeypatch.setattr(delta_merge, "replace_files", slower)
+    monkeypatch.setattr(delta_merge, "try_commit", slower)
     assert merge_files(uri, greatest, "bucket", 4) == 0
     assert read_table(uri)["value"].to_pylist() == list(range(5000, 5008))

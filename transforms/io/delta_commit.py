@@ -17,6 +17,7 @@ from deltalake.transaction import AddAction, RemoveAction
 from transforms.errors import PartlyCommitted, SchemaMismatch, UserError
 from transforms.io import storage
 from transforms.io.delta_files import DataFile
+from transforms.io.delta_landed import ATTEMPT, Outcome, landed, new_attempt
 from transforms.io.delta_modes import Append, Mode, Overwrite, Upsert
 from transforms.io.delta_read import ScanFile, current_files, scan_files
 from transforms.io.delta_schema import agree, check_partitions, storable_schema
@@ -59,7 +60,10 @@ class CommitResult:
 
 @dataclass
 class Plan:
-    """The actions of one attempt; `scratch` are files this attempt wrote and a failed one deletes."""
+    """The actions of one attempt; `scratch` are files this attempt wrote and one that surely failed deletes.
+
+    `in_doubt` says that an attempt failed and may still land.
+    """
 
     adds: list[DataFile]
     removes: list[ScanFile] = field(default_factory=list)
@@ -67,6 +71,8 @@ class Plan:
     inserted: int = 0
     updated: int = 0
     stale: int = 0
+    attempt: str = field(default_factory=new_attempt)
+    in_doubt: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,13 +123,11 @@ def commit(
             return _result(write, "committed", table.version(), ordered, plan)
         result = _result(write, "committed", table.version() + 1, ordered, plan)
         try:
-            _commit_once(table, plan, wanted, note(result) if note else "")
+            try_commit(write.uri, table, plan, wanted, note(result) if note else "")
         except CommitFailedError:
-            discard(write.uri, plan.scratch)
             time.sleep(random.random() * min(2.0, 0.01 * 2**attempt))
             continue
         except (DeltaError, OSError) as error:
-            discard(write.uri, plan.scratch)
             raise explain(error, write.uri) from error
         return result
     raise UserError(
@@ -240,16 +244,32 @@ def _commit_once(table: DeltaTable, plan: Plan, transactions: Transactions, note
         table.schema(),
         partition_by=list(partition_columns(table)),
         commit_properties=CommitProperties(
-            custom_metadata={"userMetadata": note} if note else None,
+            custom_metadata={ATTEMPT: plan.attempt, **({"userMetadata": note} if note else {})},
             max_commit_retries=0,  # any commit in between sends us back to look again
             app_transactions=[Transaction(app_id, version) for app_id, version in transactions],
         ),
     )
 
 
-def replace_files(table: DeltaTable, adds: Sequence[DataFile], removes: Sequence[ScanFile]) -> None:
-    """One attempt, on this handle; a CommitFailedError says that another commit came in between."""
-    _commit_once(table, Plan(list(adds), list(removes)), (), "")
+def try_commit(uri: str, table: DeltaTable, plan: Plan, transactions: Transactions = (), note: str = "") -> int:
+    """One attempt, on this handle; gives the version, also when an error came after the commit was in the log.
+
+    Raises:
+      CommitFailedError: another commit came in between.
+      DeltaError, OSError: the storage or the log failed; `plan.in_doubt` where that is not the end of it.
+    """
+    version = int(table.version()) + 1
+    try:
+        _commit_once(table, plan, transactions, note)
+    except (DeltaError, OSError) as error:
+        outcome = landed(uri, version, plan.attempt, error)
+        if outcome is Outcome.LANDED:
+            return version
+        if outcome is Outcome.LOST:
+            discard(uri, plan.scratch)
+        plan.in_doubt |= outcome is Outcome.UNKNOWN
+        raise
+    return version
 
 
 def discard(uri: str, files: Iterable[DataFile]) -> None:

@@ -11,7 +11,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from transforms.io import storage
-from transforms.io.delta_commit import discard, replace_files
+from transforms.io.delta_commit import Plan, discard, try_commit
 from transforms.io.delta_files import DataFile, TableFiles
 from transforms.io.delta_read import Scan, ScanFile, current_files, read_file, scan_files
 from transforms.io.delta_table import arrow_schema, check_writer, constraints, existing_table, explain
@@ -39,21 +39,27 @@ def merge_files(uri: str, merge: Callable[[pa.Table], pa.Table], bucket: str, bu
     if not chosen:
         return 0
     made = _merged(uri, table, chosen, merge, bucket, buckets)
+    plan = Plan(made, chosen)
     for attempt in range(ATTEMPTS):
         paths = set(current_files(table).column("path").to_pylist())
         if not all(file.path in paths for file in chosen):  # somebody else's upkeep was faster
             break
         try:
-            replace_files(table, made, chosen)
+            try_commit(uri, table, plan)
             return len(chosen)
         except CommitFailedError:
             time.sleep(random.random() * min(1.0, 0.01 * 2**attempt))
             table = existing_table(uri)
         except (DeltaError, OSError) as error:
-            discard(uri, made)
+            _drop(uri, plan)
             raise explain(error, uri) from error
-    discard(uri, made)
+    _drop(uri, plan)
     return 0
+
+
+def _drop(uri: str, plan: Plan) -> None:
+    if not plan.in_doubt:
+        discard(uri, plan.adds)
 
 
 def _small_files(files: Sequence[ScanFile], least: int) -> list[ScanFile]:

@@ -53,13 +53,19 @@ def _notes(uri: str, versions: range) -> Iterator[Note]:
 
 def _note(files: Any, version: int) -> Note | None:
     try:
-        with files.open_input_stream(f"_delta_log/{version:020d}.json") as stream:
-            lines = stream.read().split(b"\n")
+        info = commit_info(files, version)
     except FileNotFoundError:
         return None
+    if text := info.get("userMetadata"):
+        return Note(version, datetime.fromtimestamp(info["timestamp"] / 1000, UTC), text)
+    return None
+
+
+def commit_info(files: Any, version: int) -> dict[str, Any]:
+    """What the commit of `version` says about itself, empty if nothing; FileNotFoundError if the log has no entry."""
+    with files.open_input_stream(f"_delta_log/{version:020d}.json") as stream:
+        lines = stream.read().split(b"\n")
     for line in lines:
         if line.startswith(b'{"commitInfo"'):
-            info = json.loads(line)["commitInfo"]
-            if text := info.get("userMetadata"):
-                return Note(version, datetime.fromtimestamp(info["timestamp"] / 1000, UTC), text)
-    return None
+            return dict(json.loads(line)["commitInfo"])
+    return {}

@@ -13,13 +13,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
-from deltalake.transaction import AddAction
 
 from transforms.errors import UserError
 from transforms.io import storage
-from transforms.io.delta_commit import TableWrite, agreed_schema, discard, prepare
+from transforms.io.delta_commit import Plan, TableWrite, agreed_schema, discard, prepare, try_commit
 from transforms.io.delta_files import DataFile, TableFiles
 from transforms.io.delta_modes import Append
 from transforms.io.delta_schema import conform
@@ -82,9 +81,10 @@ def take_over(
         known = transactions_of(table, [owner_app(stream), *(position_app(stream, log) for log in begin or {})])
         epoch = known.get(owner_app(stream), 0) + 1
         first = {position_app(stream, log): low - 1 for log, low in (begin or {}).items()}
-        new = [Transaction(app, at) for app, at in first.items() if app not in known and at >= 0]
+        new = [(app, at) for app, at in first.items() if app not in known and at >= 0]
+        facts = json.dumps({"stream": stream, "epoch": epoch})
         try:
-            _commit(table, [], [Transaction(owner_app(stream), epoch), *new], {"stream": stream, "epoch": epoch})
+            try_commit(uri, table, Plan([]), [(owner_app(stream), epoch), *new], facts)
         except CommitFailedError:
             _back_off(attempt)
             continue
@@ -267,7 +267,6 @@ class PositionCommitter:
             try:
                 version = self._try(table, plan)
             except CommitFailedError:
-                discard(self._write.uri, plan.scratch)
                 _back_off(attempt)
                 continue
             except (DeltaError, OSError) as error:
@@ -336,17 +335,17 @@ class PositionCommitter:
         prepared = prepare(self._write.table, files, table)
         if prepared is not table:  # new columns were added meanwhile: look again on the new handle
             self._table = None
+            discard(self._write.uri, plan.scratch)
             raise CommitFailedError("the table gained columns")
         stream = self._write.stream
-        transactions = [Transaction(position_app(stream, log), at) for log, at in plan.cursors.items()]
+        transactions = [(position_app(stream, log), at) for log, at in plan.cursors.items()]
         marked = {mark_app(stream, part.log, name): n for part in plan.taken for name, n in part.marks}
-        transactions += [Transaction(app, number) for app, number in marked.items()]
+        transactions += marked.items()
         if self._write.epoch is not None:
-            transactions.append(Transaction(owner_app(self._write.stream), self._write.epoch))
+            transactions.append((owner_app(self._write.stream), self._write.epoch))
         counts = dict.fromkeys(("read", self._write.counted_as), plan.rows)
         facts = {"stream": self._write.stream, **dict(self._write.note), "counts": counts, **plan.facts}
-        _commit(table, files, transactions, facts)
-        return int(table.version()) + 1
+        return try_commit(self._write.uri, table, Plan(files, scratch=plan.scratch), transactions, json.dumps(facts))
 
     def _keep(self, plan: _Plan, taken_too: bool = False) -> None:
         waiting = {log: list(ranges) for log, ranges in plan.held.items() if ranges}
@@ -360,7 +359,7 @@ class PositionCommitter:
 
 @dataclass
 class _Plan:
-    """What one attempt would commit; `scratch` are files this attempt wrote, which a failed one deletes."""
+    """What one attempt would commit; `scratch` are files this attempt wrote, which one that surely failed deletes."""
 
     taken: list[Range] = field(default_factory=list)
     cursors: dict[str, int] = field(default_factory=dict)
@@ -385,22 +384,6 @@ class _Plan:
         gaps = {part.log: part.gap for part in self.taken if part.gap}
         lost = {"gaps": gaps} if gaps else {}
         return {"rows": self.rows, "dropped": self.dropped, "positions": self.cursors, **times, **lost}
-
-
-def _commit(
-    table: DeltaTable, files: Sequence[DataFile], transactions: list[Transaction], facts: dict[str, Any]
-) -> None:
-    table.create_write_transaction(
-        [AddAction(f.path, f.size, dict(f.partition), f.modified_ms, True, f.statistics) for f in files],
-        "append",
-        table.schema(),
-        partition_by=list(table.metadata().partition_columns),
-        commit_properties=CommitProperties(
-            custom_metadata={"userMetadata": json.dumps(facts)},
-            max_commit_retries=0,  # any commit in between sends us back to look again
-            app_transactions=transactions,
-        ),
-    )
 
 
 def _back_off(attempt: int) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import re
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -12,6 +14,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from transforms.errors import SchemaMismatch, UserError
 from transforms.io import storage
+from transforms.io.delta_landed import ATTEMPT, Outcome, landed, new_attempt
 from transforms.io.delta_schema import check_partitions, storable_schema
 
 READER_VERSION, WRITER_VERSION = 3, 7
@@ -154,7 +157,7 @@ def evolve_schema(uri: str, schema: pa.Schema) -> list[str]:
 def add_columns(uri: str, schema: pa.Schema) -> list[str]:
     """Adds the columns of `schema` the table lacks, as nullable ones; two at once both succeed."""
     storable = storable_schema(schema, uri)
-    for _ in range(10):
+    for number in range(10):
         table = existing_table(uri)
         check_writer(table, uri)
         stored = arrow_schema(table)
@@ -162,15 +165,16 @@ def add_columns(uri: str, schema: pa.Schema) -> list[str]:
         if not new:
             return []
         delta = Schema.from_arrow(pa.schema([pa.field(f.name, f.type, True) for f in new]))
+        version, attempt = int(table.version()) + 1, new_attempt()
+        properties = CommitProperties(custom_metadata={ATTEMPT: attempt}, max_commit_retries=0)
         try:
-            table.alter.add_columns(
-                list(delta.fields),
-                commit_properties=CommitProperties(max_commit_retries=0),
-            )
-        except (CommitFailedError, DeltaError) as error:
-            if arrow_schema(existing_table(uri)).equals(stored):
-                raise explain(error, uri) from error
-            continue
+            table.alter.add_columns(list(delta.fields), commit_properties=properties)
+        except (DeltaError, OSError) as error:
+            if landed(uri, version, attempt, error) is not Outcome.LANDED:
+                if not isinstance(error, CommitFailedError):
+                    raise explain(error, uri) from error
+                time.sleep(random.random() * min(1.0, 0.01 * 2**number))
+                continue
         return [f"{f.name}: added ({f.type})" for f in new]
     raise SchemaMismatch("columns could not be added, other writers kept changing the table", uri, "run again")
 

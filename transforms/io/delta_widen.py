@@ -10,6 +10,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from transforms.errors import SchemaMismatch, UserError
 from transforms.io import storage
+from transforms.io.delta_landed import ATTEMPT, Outcome, landed, new_attempt
 from transforms.io.delta_read import SAME_ROWS, Scan, current_files, read_file, scan_files
 from transforms.io.delta_schema import widens
 from transforms.io.delta_table import arrow_schema, check_writer, existing_table, explain, partition_columns
@@ -51,18 +52,20 @@ def widen(uri: str, wider: dict[str, pa.DataType]) -> list[str]:
             return []
         new = pa.schema([pa.field(f.name, todo.get(f.name, f.type), f.nullable) for f in old])
         Schema.from_arrow(new)
+        version, name = int(table.version()) + 1, new_attempt()
         try:
-            _rewrite(table, uri, new)
-        except CommitFailedError:
-            time.sleep(0.05 * 2**attempt)
-            continue
+            _rewrite(table, uri, new, name)
         except (DeltaError, OSError) as error:
-            raise explain(error, uri) from error
+            if landed(uri, version, name, error) is not Outcome.LANDED:
+                if not isinstance(error, CommitFailedError):
+                    raise explain(error, uri) from error
+                time.sleep(0.05 * 2**attempt)
+                continue
         return [f"{name}: {old.field(name).type} to {kind}" for name, kind in todo.items()]
     raise UserError("gave up widening, other writers were always faster", uri, "run again when they are done")
 
 
-def _rewrite(table: DeltaTable, uri: str, schema: pa.Schema) -> None:
+def _rewrite(table: DeltaTable, uri: str, schema: pa.Schema, attempt: str) -> None:
     opened = storage.filesystem(uri)
     partition_by = partition_columns(table)
     scan = Scan(uri, schema, arrow_schema(table), partition_by, ())
@@ -74,5 +77,7 @@ def _rewrite(table: DeltaTable, uri: str, schema: pa.Schema) -> None:
         mode="overwrite",
         schema_mode="overwrite",
         partition_by=list(partition_by) or None,
-        commit_properties=CommitProperties(custom_metadata={"userMetadata": SAME_ROWS}, max_commit_retries=0),
+        commit_properties=CommitProperties(
+            custom_metadata={"userMetadata": SAME_ROWS, ATTEMPT: attempt}, max_commit_retries=0
+        ),
     )
