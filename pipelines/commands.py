@@ -147,19 +147,24 @@ def _say_gold(result: TableRun | None, seconds: float, out: Output) -> None:
 
 
 def run_replay(lake: str, table: str | None, rule: str | None, country: str, run: Run, as_json: bool) -> None:
-    from pipelines.replay import replay
+    from pipelines.replay import replay, waiting
 
     out = Output(as_json)
     check_country(country)
     with out.working("sending rejects through again"):
         done = replay(Lake(lake), run, table, rule, country)
+        unfinished = waiting(Lake(lake), table, rule)
     if not done:
-        out.say("replay: no open rejects", changed=False)
+        out.say(f"replay: no open rejects{' to send again' if unfinished else ''}", changed=False)
     else:
         passed = sum(t.counts.accepted for t in done)
         total = sum(t.counts.read for t in done)
         out.say(f"replay: {passed:,} of {counted(total, 'reject')} passed; run silver to take them up")
         out.table("replay", _rows(done))
+    if unfinished:
+        waits = "reject waits" if unfinished == 1 else "rejects wait"
+        out.say(f"{unfinished:,} {waits} for a whole file: the input ended too soon; ingest the file again, whole")
+    out.facts["waiting_for_a_whole_file"] = unfinished
     out.close()
 
 

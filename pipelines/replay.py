@@ -21,7 +21,7 @@ from transforms.bronze.ingest import IngestSpec
 from transforms.contracts import Contract, contract
 from transforms.counts import Counts
 from transforms.errors import PartlyCommitted, UserError
-from transforms.io.dead_letter import BRONZE, MODE, OPEN, REJECTS, REPLAYED, SILVER
+from transforms.io.dead_letter import BRONZE, MODE, OPEN, REJECTS, REPLAYED, SILVER, UNFINISHED
 from transforms.io.delta import (
     CommitResult,
     TableWrite,
@@ -54,8 +54,9 @@ def replay(
     A row that bronze takes now is appended with its own file and position, and the next silver run takes it up. A row
     that silver refused is in bronze already: if one passes now, silver's table is made from all of bronze again. The
     rejects of both are closed as "replayed". A row that does not pass stays open, with one attempt more and today's
-    reason. Rejects of bronze that are longer than the dead-letter table keeps (1 MiB) stay as they are; so do those of
-    a file that bronze does not hold, since the run that read it died and the next one refuses or takes them by itself.
+    reason if the contract refused it, else the old one. Rejects of bronze that are longer than the dead-letter table
+    keeps (1 MiB) stay as they are; so do those of a file that bronze does not hold, since the run that read it died and
+    the next one refuses or takes them by itself, and those of a file that ended too soon (see `waiting`).
 
     Returns:
       For each table how many rejects were tried, passed and did not.
@@ -67,9 +68,7 @@ def replay(
     if version is None:
         raise UserError("there is no table of rejects", lake.rejects, "run the command bronze first, or give --lake")
     record_commits(lake)  # of runs that died before they could
-    where = [("status", "=", OPEN)]
-    where += [("table", "=", contract(table).name)] if table else []
-    where += [("rule", "=", rule)] if rule else []
+    where = [*_open(table, rule), *(("rule", "!=", name) for name in UNFINISHED)]
     names = read_table(lake.rejects, ("table",), where, version)["table"]
     METER.expect(rejects=len(names))
     replays = [
@@ -85,6 +84,21 @@ def replay(
     record_commits(lake)
     inputs = (f"ops/rejects@{version}",)
     return tuple(TableRun(one.table.name, inputs, counts=counts) for one, counts in done.items() if counts.read)
+
+
+def waiting(lake: Lake, table: str | None = None, rule: str | None = None) -> int:
+    """How many open rejects are the rest of a file that ended too soon: they wait for the whole file, under its name.
+
+    Half a row can look like a row, so replay never sends them through.
+    """
+    where = (*_open(table, rule), ("rule", "in", UNFINISHED))
+    return read_table(lake.rejects, ("rule",), where).num_rows
+
+
+def _open(table: str | None, rule: str | None) -> list[tuple[str, str, object]]:
+    where: list[tuple[str, str, object]] = [("status", "=", OPEN)]
+    where += [("table", "=", contract(table).name)] if table else []
+    return where + ([("rule", "=", rule)] if rule else [])
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ class Attempt:
 
     accepted: pa.Table
     accepted_ids: list[str]
-    refused: dict[str, tuple[str, str]]  # reject_id -> (rule, reason)
+    refused: dict[str, tuple[str, str]]  # reject_id -> (rule, reason): today's if the contract refused it, else the old
 
 
 def read_again(rejects: pa.Table, spec: IngestSpec) -> Attempt:
@@ -79,18 +79,22 @@ def _read_file(rejects: pa.Table, spec: IngestSpec, raw_format: str, header: str
     if sorted(positions) != sorted(offsets):
         if rejects.num_rows > 1:
             return None
-        unreadable = ("unreadable", "the record cannot be read by itself")
-        return Attempt(_none(spec), [], {rejects["reject_id"][0].as_py(): unreadable})
-    ids = rejects["reject_id"].to_pylist()
-    refused = {
-        ids[offsets[row["_position"]]]: (row["rule"], row["reason"])
-        for _, (_, bad, _) in parts
-        for row in bad.select(["_position", "rule", "reason"]).to_pylist()
-    }
+        return Attempt(_none(spec), [], _as_before(rejects))
+    ids, before = rejects["reject_id"].to_pylist(), _as_before(rejects)
+    unread = {p for parsed, _ in parts for p in parsed.rejects["_position"].to_pylist()}
+    rows = [row for _, (_, bad, _) in parts for row in bad.select(["_position", "rule", "reason"]).to_pylist()]
+    now = {ids[offsets[row["_position"]]]: (row["rule"], row["reason"]) for row in rows}
+    refused = now | {key: before[key] for key in (ids[offsets[position]] for position in unread)}
     accepted = pa.concat_tables([ok for _, (ok, _, _) in parts] or [_none(spec)], promote_options="default")
     order = pa.array([offsets[p] for p in accepted["_position"].to_pylist()], pa.int64())
     taken = rejects.take(order)
     return Attempt(_at_home(accepted, taken), taken["reject_id"].to_pylist(), refused)
+
+
+def _as_before(rejects: pa.Table) -> dict[str, tuple[str, str]]:
+    """Why they were refused when their file was read: a record alone says less than its file did."""
+    rows = rejects.select(["reject_id", "rule", "reason"]).to_pylist()
+    return {row["reject_id"]: (row["rule"], row["reason"]) for row in rows}
 
 
 def through_silver(attempt: Attempt, spec: IngestSpec, country: str) -> Attempt:

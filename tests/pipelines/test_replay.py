@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import zlib
 from decimal import Decimal
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ import pytest
 
 from pipelines import replay as module
 from pipelines.config import Lake, Run
-from pipelines.replay import replay
+from pipelines.replay import replay, waiting
 from tests.pipelines.conftest import Shop, customer, transaction, write_lines
 from tests.pipelines.test_crash import CHILD, die
 from transforms.bronze.envelope import bronze_schema
@@ -288,3 +289,37 @@ def test_an_events_reject_waits_until_bronze_has_passed_its_position(shop):
     PositionCommitter(write).offer([Range("transactions/0", 0, 9)])
     shop.replay()
     assert [row["status"] for row in shop.rejects()] == ["replayed"] and len(shop.rows("bronze", "transactions")) == 1
+
+
+@pytest.mark.parametrize("name", ["cut.csv.gz", "cut.jsonl.gz", "cut.parquet"])
+def test_what_a_cut_file_ended_with_waits_for_the_whole_file(shop, name):
+    """The rest of a cut CSV looks like a row here: "100" of "100.50"."""
+    text = {
+        "cut.csv.gz": b"TRANSACTION_ID,TRANSACTION_DATE,TRANSACTION_TYPE,TOTAL_AMOUNT\nT1,2010-01-01,PURCHASE,100",
+        "cut.jsonl.gz": json.dumps(transaction(1)).encode(),
+        "cut.parquet": b"no Parquet",
+    }[name]
+    stream = zlib.compressobj(wbits=31)
+    whole = stream.compress(text) + stream.flush(zlib.Z_SYNC_FLUSH)  # and no end
+    (shop.root / "t").mkdir()
+    (shop.root / "t" / name).write_bytes(whole if name.endswith("gz") else text)
+    shop.bronze(transactions=shop.root / "t")
+    before = shop.rejects()
+    assert {row["rule"] for row in before} <= {"truncated_gzip", "truncated_file"} and len(before) == 1
+    assert shop.replay() == () and waiting(shop.lake) == 1
+    assert waiting(shop.lake, rule="required") == waiting(shop.lake, table="customers") == 0
+    assert shop.rejects() == before and shop.rows("bronze", "transactions") == []
+
+
+def test_a_reject_that_cannot_be_read_by_itself_keeps_its_rule_and_reason(shop):
+    row = {"TRANSACTION_ID": ["T1"], "TRANSACTION_DATE": ["2010-01-01"], "TRANSACTION_TYPE": ["PURCHASE"]}
+    (shop.root / "t").mkdir()
+    pq.write_table(pa.table(row | {"TOTAL_AMOUNT": [float("nan")]}), shop.root / "t" / "1.parquet")  # no JSON has it
+    header = "TRANSACTION_ID,TRANSACTION_DATE,TRANSACTION_TYPE,TOTAL_AMOUNT\n"
+    (shop.root / "t" / "2.csv").write_text(header + "T2,2010-01-01,PURCHASE\n" + 'T3,2010-01-01,PURCHASE,"1\n')
+    shop.bronze(transactions=shop.root / "t")
+    why = [(row["rule"], row["reason"]) for row in shop.rejects()]
+    assert sorted(rule for rule, _ in why) == ["column_count", "csv_syntax", "not_a_number"]
+    shop.replay()
+    assert [(row["rule"], row["reason"]) for row in shop.rejects()] == why
+    assert {row["attempts"] for row in shop.rejects()} == {2}

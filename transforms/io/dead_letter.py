@@ -15,6 +15,8 @@ OPEN, REPLAYED = "open", "replayed"
 # Refused again by a rerun, a reject stays closed if it was, and keeps its attempts: "replayed" is above "open".
 MODE = Upsert(KEY, ("status", "attempts"))
 BRONZE, SILVER = "bronze", "silver"
+# The input ended too soon: what is kept is a part of a row or no row at all, and only a whole file cures it.
+UNFINISHED = ("truncated_gzip", "truncated_file")
 
 REJECTS = pa.schema(
     [
