@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.bronze.cells import cast_cells
+from transforms.bronze.cells import AS_USUAL, Spelling, cast_cells
 from transforms.bronze.conform import conform
 from transforms.bronze.envelope import Origin, bronze_schema, partition_values, wrap
 from transforms.bronze.evolution import Change, business_schema, evolve
@@ -282,3 +282,19 @@ def test_evolution_widens_and_adds_whatever_the_order_of_files():
     assert Change("NEW", "added", "", "string") in changes and len(changes) == 3
     assert evolve(current, files[::-1]) == (schema, changes)
     assert evolve(schema, files) == (schema, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "spelling", "rule"),
+    [
+        ("99.95", Spelling(","), "not_a_number"),  # a person's number, but not written as was told
+        ("99,95", Spelling("."), "not_a_number"),
+        ("99,95", AS_USUAL, "not_a_number"),
+        ("12.345.678.901.234.567,89", Spelling(","), "decimal_overflow"),
+        (" 12,345,678,901,234,567.89", Spelling("."), "decimal_overflow"),
+        ("12345678901234567.89", AS_USUAL, "decimal_overflow"),
+    ],
+)
+def test_too_many_digits_are_told_from_a_number_written_otherwise(text, spelling, rule):
+    rows = source([FULL | {"TOTAL_AMOUNT": text}])
+    assert conform(rows, TRANSACTIONS, TRANSACTIONS.arrow, spelling).rejected["rule"].to_pylist() == [rule]

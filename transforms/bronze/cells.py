@@ -276,8 +276,9 @@ def _read_epochs(text: pl.Series) -> pl.Series:
     return micros.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
 
 
-def is_numeric_text(text: pl.Series) -> pl.Series:
-    """True where a cell reads as a number at all: tells an overflow from something that is no number."""
+def reads_as_number(cells: pl.Series, spelling: Spelling = AS_USUAL) -> pl.Series:
+    """True where a cell is a number, written so: tells an overflow from something that is no number."""
+    text = spelling.numbers(cells.str.strip_chars()) if cells.dtype == pl.String else cells.cast(pl.String)
     return text.cast(pl.Float64, strict=False).is_finite().fill_null(False)
 
 

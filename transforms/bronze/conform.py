@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from transforms.bronze.cells import AS_USUAL, Cells, Spelling, arrow, cast_cells, is_numeric_text, text_cells
+from transforms.bronze.cells import AS_USUAL, Cells, Spelling, arrow, cast_cells, reads_as_number, text_cells
 from transforms.contracts import Contract
 from transforms.io.source import RAW_LIMIT, REJECTED
 
@@ -71,7 +71,7 @@ def conform(rows: pa.RecordBatch, contract: Contract, schema: pa.Schema, spellin
             continue
         cast = cast_cells(frame[field.name], field.type, spelling)
         columns[field.name] = arrow(cast.values, field.type)
-        failures += _failures(field, frame[field.name], cast)
+        failures += _failures(field, frame[field.name], cast, spelling)
         if cast.rounded is not None:
             rounded[field.name] = cast.rounded.to_numpy()
     fields = [pa.field(f.name, f.type) for f in wanted] + [rows.schema.field(name) for name in place]
@@ -85,12 +85,12 @@ def conform(rows: pa.RecordBatch, contract: Contract, schema: pa.Schema, spellin
     return Conformed(table.filter(pa.array(~bad)), rejected, kept)
 
 
-def _failures(field: pa.Field, cells: pl.Series, cast: Cells) -> list[tuple[str, str, np.ndarray]]:
+def _failures(field: pa.Field, cells: pl.Series, cast: Cells, spelling: Spelling) -> list[tuple[str, str, np.ndarray]]:
     found = []
     if cast.failed.any():
         failed = cast.failed.to_numpy()
         if pa.types.is_decimal(field.type):
-            overflow = failed & is_numeric_text(cells.cast(pl.String)).to_numpy()
+            overflow = failed & reads_as_number(cells, spelling).to_numpy()
             found.append((field.name, "decimal_overflow", overflow))
             failed = failed & ~overflow
             found.append((field.name, "not_a_number", failed))
