@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from transforms.contracts import Contract
 from transforms.errors import UserError
-from transforms.io.column_map import ColumnMap, Target, named, recognise
+from transforms.io.column_map import ColumnMap, Target, has, named, recognise
 from transforms.io.source import Naming, SourceFile
 
 Header = pa.Schema | list[str] | None  # see `transforms.io.files.header`
@@ -43,8 +43,8 @@ def check_by_name(headers: Mapping[SourceFile, Header], table: Contract) -> None
     for file, columns in ((file, columns_of(seen)) for file, seen in headers.items() if file.format != "jsonl"):
         if columns and not set(map(naming, columns)) & set(table.names):
             raise UserError(
-                f"the header has none of the columns of {table.name.lower()}: {named(columns)}",
-                where=file.path,
+                f"the file has none of the columns of {table.name.lower()}",
+                where=f"{file.path}: {has('the file', columns, _targets(table), file.format != 'csv')}",
                 remedy=f"expected columns such as {', '.join(table.names[:6])}; name others with "
                 "--table and --map COLUMN=column",
             )
@@ -61,7 +61,7 @@ def name_columns(
     """
     seen = {file: columns_of(header) for file, header in headers.items()}
     filled = {file: columns for file, columns in seen.items() if columns}
-    _check_given(filled, given)
+    _check_given(filled, table, given)
     maps = {file: _recognise(file, columns, table, given) for file, columns in filled.items()}
     _check_keys({file: found for file, found in maps.items() if file.format == "jsonl"}, table)
     groups: dict[str, list[str]] = {}
@@ -72,13 +72,17 @@ def name_columns(
     return files, [Recognised(said, tuple(paths)) for said, paths in groups.items()]
 
 
-def _check_given(seen: Mapping[SourceFile, Sequence[str]], given: Mapping[str, str]) -> None:
+def _targets(table: Contract) -> list[Target]:
+    return [Target(column.name) for column in table.columns]
+
+
+def _check_given(seen: Mapping[SourceFile, Sequence[str]], table: Contract, given: Mapping[str, str]) -> None:
     everywhere = list(dict.fromkeys(name for columns in seen.values() for name in columns))
     for column in given.values():
         if everywhere and not _among(column, everywhere):
             raise UserError(
                 f"--map wants the column {column!r}",
-                where=f"the input has {named(everywhere)}",
+                where=has("the input", everywhere, _targets(table), all(file.format != "csv" for file in seen)),
                 remedy="check its name",
             )
 
@@ -98,7 +102,7 @@ def _recognise(file: SourceFile, columns: list[str], table: Contract, given: Map
     targets = [Target(c.name, needed and not c.nullable) for c in table.columns if c.name not in by_name]
     here = {target: column for target, column in given.items() if _among(column, columns)}
     try:
-        found = recognise(columns, targets, here)
+        found = recognise(columns, targets, here, file.format != "csv")
     except UserError as error:
         where = f"{file.path}: {error.where}" if error.where else file.path
         raise UserError(error.what, where=where, remedy=error.remedy) from None

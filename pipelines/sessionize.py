@@ -72,7 +72,7 @@ def plan(location: str, explicit: Mapping[str, str], format: str | None = None) 
         if not names and (file.size == 0 or len(files) > 1):
             continue
         try:
-            sources.append(Source(file, recognise(names, TARGETS, explicit)))
+            sources.append(Source(file, recognise(names, TARGETS, explicit, file.format != "csv")))
         except UserError as error:
             raise UserError(error.what, f"{file.path}; {error.where}".removesuffix("; "), error.remedy) from None
     if not sources:

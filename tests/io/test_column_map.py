@@ -96,3 +96,19 @@ def test_a_column_serves_one_target_and_none_is_forgotten(seen):
 
 def test_synonyms_are_written_as_they_are_compared():
     assert all(plain(name) == name for names in SYNONYMS.values() for name in names)
+
+
+@pytest.mark.parametrize(
+    ("seen", "keyed", "shown"),
+    [
+        (["C1", "Ann", "Lee"], False, False),
+        (["Ann", "Price"], False, False),  # a surname and a common name
+        (["C1", "Ann", "Lee"], True, True),
+        (["foo", "amount", "email"], False, True),
+    ],
+)
+def test_columns_are_shown_where_they_are_names(seen, keyed, shown):
+    with pytest.raises(UserError) as caught:
+        recognise(seen, [Target("TRANSACTION_ID", required=True)], {}, keyed)
+    assert [name in str(caught.value) for name in seen] == [shown] * len(seen)
+    assert ("is there a header line?" in str(caught.value)) is not shown

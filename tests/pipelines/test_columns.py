@@ -73,8 +73,17 @@ def test_what_cannot_be_recognised_is_said_with_the_file(shop, name, text, words
 
 
 def test_a_file_of_other_columns_is_answered_with_what_was_expected(shop):
-    with pytest.raises(UserError, match=r"foo, bar.*--map"):
-        shop.bronze(transactions=put(shop, "f.csv", "foo,bar\n1,2\n"))
+    with pytest.raises(UserError, match=r"Email, City.*TRANSACTION_ID.*--map"):
+        shop.bronze(transactions=put(shop, "f.csv", "Email,City\n1,2\n"))
+
+
+@pytest.mark.parametrize("maps", [None, (), (("CUSTOMER_ID", "kunde"),)])
+@pytest.mark.parametrize("line", ["C1,Ann,Lee", "C1,Ann,Price", "Ann,Lee,ann@example.com"])
+def test_a_first_line_that_is_no_header_is_somebodys_and_is_not_shown(shop, line, maps):
+    path = put(shop, "c.csv", f"{line}\nC2,Bob,Day\n")
+    with pytest.raises(UserError, match=r"its first line .*is there a header line\?") as told:
+        bronze.ingest(shop.lake, shop.run("bronze"), [TableInput(contract("customers"), str(path), maps=maps)])
+    assert not any(cell in str(told.value) for cell in line.split(","))
 
 
 def test_keys_written_differently_are_one_column_and_one_bad_record_stops_nothing(shop):

@@ -11,6 +11,7 @@ import pytest
 from pipelines.sessionize import plan, sessionize
 from tests.pipelines.test_cli import c360
 from tests.sessions import plain_sessions as plain
+from transforms.errors import UserError
 from transforms.sessions.rules import SessionRules
 from transforms.sessions.spool import Spool
 
@@ -110,3 +111,10 @@ def test_a_mistake_is_one_clear_line(tmp_path, arguments, expected):
     wrong_use = expected in ("end it in .parquet", "no length of time", "no time zone")
     said = c360("sessionize", *(str(a).format(tmp_path) for a in arguments), code=2 if wrong_use else 1)
     assert expected in said and len([line for line in said.splitlines() if "error:" in line]) == 1
+
+
+def test_a_file_without_a_header_does_not_show_its_first_row(tmp_path):
+    (tmp_path / "e.csv").write_text("ann.lee,Ann,home\nbob.day,Bob,cart\n")
+    with pytest.raises(UserError, match="is there a header line") as caught:
+        plan(str(tmp_path / "e.csv"), {})
+    assert "Ann" not in str(caught.value) and "ann.lee" not in str(caught.value)

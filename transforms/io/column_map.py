@@ -89,10 +89,13 @@ def parse_map(given: Sequence[str]) -> dict[str, str]:
     return result
 
 
-def recognise(seen: Sequence[str], targets: Sequence[Target], explicit: Mapping[str, str]) -> ColumnMap:
+def recognise(
+    seen: Sequence[str], targets: Sequence[Target], explicit: Mapping[str, str], keyed: bool = False
+) -> ColumnMap:
     """Finds each target among the columns seen: as given, by the same name, else by a common name.
 
-    A column serves one target; names are compared without case, spaces and punctuation.
+    A column serves one target; names are compared without case, spaces and punctuation. `keyed`: the names are the
+    format's own (JSON, Parquet); else they are a first line, which may be somebody's data.
 
     Raises:
       UserError: a given column or target does not exist, two columns fit one target, or a required one is missing.
@@ -109,7 +112,9 @@ def recognise(seen: Sequence[str], targets: Sequence[Target], explicit: Mapping[
         column = column if column in seen or len(alike) != 1 else alike[0]
         if column not in seen:
             raise UserError(
-                f"--map wants the column {column!r}", where=f"the file has {named(seen)}", remedy="check its name"
+                f"--map wants the column {column!r}",
+                where=has("the file", seen, targets, keyed),
+                remedy="check its name",
             )
         if column in columns.values():
             raise UserError(f"--map uses the column {column!r} twice", remedy="a column can be one target only")
@@ -130,12 +135,25 @@ def recognise(seen: Sequence[str], targets: Sequence[Target], explicit: Mapping[
     if missing:
         raise UserError(
             f"no column for {named(missing)}",
-            where=f"the file has {named(seen)}",
+            where=has("the file", seen, targets, keyed or bool(explicit)),
             remedy=f"name it with --map {missing[0]}=column",
         )
     order = [target.name for target in targets if target.name in columns]
     left_over = tuple(name for name in seen if name not in columns.values())
     return ColumnMap({name: columns[name] for name in order}, how, left_over)
+
+
+def has(what: str, seen: Sequence[str], targets: Sequence[Target], keyed: bool = False) -> str:
+    """What columns a file has, for a message; the cells of a first line that may be no header are not shown.
+
+    A line with one known name may still be a person's: Price and Street are surnames.
+    """
+    words = [word for target, common in SYNONYMS.items() for word in (target, *common)]
+    known = {plain(word) for word in (*words, *(word for t in targets for word in (t.name, *t.synonyms)))}
+    hits = [name for name in seen if plain(name) in known]
+    if keyed or len(hits) > 1 or (hits and len(seen) == 1):
+        return f"{what} has {named(seen)}"
+    return f"its first line names {'only one' if hits else 'none'} of the columns: is there a header line?"
 
 
 def plain(name: str) -> str:
