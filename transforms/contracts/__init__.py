@@ -1,7 +1,7 @@
 """The source tables of the retailer, declared once.
 
-Another table is one `Contract` in a domain file and its name in `CONTRACTS`; reading, checking, generating, bronze,
-silver, the docs and the tests follow from it.
+Another table is one `Contract` in a domain file and its name in `CONTRACTS`; reading, checking, bronze, silver, the
+report and `show` follow from it. The generator makes rows for the tables it knows.
 """
 
 from collections.abc import Mapping

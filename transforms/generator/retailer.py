@@ -50,7 +50,7 @@ def build_shard(spec: GeneratorSpec, shard: int) -> Shard:
         "CUSTOMER_TRANSACTION_ITEMS": sales.items,
         "MARKETING_CAMPAIGNS": write_campaigns(campaigns, spec.end_us) if shard == 0 else None,
     }
-    ordered = {name: tables[name] for name in CONTRACTS if tables[name] is not None}
+    ordered = {name: tables[name] for name in CONTRACTS if tables.get(name) is not None}
     return Shard(ordered, {**empty_truth(), **made.truth})
 
 

@@ -18,7 +18,7 @@ from transforms.silver.flags import add_flags
 from transforms.silver.split import REASON, RULE, Split
 
 _CLOCK_SLACK = timedelta(days=1)  # clocks of tills and time zones go wrong by less
-_SHOWN = 40  # characters of a value in a reason
+_WORD = r"^[A-Za-z_-]{1,20}$"  # what an unknown value of an enumeration looks like, if it is one
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def check(table: pa.Table, contract: Contract) -> Split:
     (`too_long`), a value outside an enumeration (`allowed_values`), a rule of the contract that rejects (its name).
     Flagged in `_flags`: `out_of_range:COLUMN`, `future:COLUMN` (event time more than a day after the row's
     `_ingested_at`, so that it does not matter when the check is made), and the names of the contract's flagging
-    rules. A reason names at most 40 characters of a value, none of a personal one.
+    rules. A reason shows values of numbers, moments and enumerations only (of these single words), none personal.
     """
     return check_against(table, table, contract)
 
@@ -112,12 +112,17 @@ def _violated(table: pa.Table, rule: Rule) -> np.ndarray:
 
 
 def _shown(rows: pa.Table, column: Column) -> pl.Series:
-    """ "COLUMN 'value'" for each row, the value cut short; the name alone for personal columns."""
-    if column.personal:
-        return _constant(column.name, rows)
-    values = pl.Series(pl.from_arrow(rows[column.name])).cast(pl.String)
-    cut = pl.when(values.str.len_chars() > _SHOWN).then(values.str.head(_SHOWN - 1) + "…").otherwise(values)
-    return pl.select(pl.format(column.name + " '{}'", cut).fill_null(column.name + " empty")).to_series()
+    """ "COLUMN 'value'" for each row; the name alone where the value may be about a person.
+
+    That is any text but a word where words are expected: cells get mixed up, and keys may be e-mail addresses.
+    """
+    name, is_text = column.name, pa.types.is_string(column.type.arrow)
+    if column.personal or (is_text and not column.allowed):
+        return _constant(name, rows)
+    values = pl.Series(pl.from_arrow(rows[name])).cast(pl.String)
+    shown = values.str.contains(_WORD).fill_null(True) if is_text else pl.lit(True)
+    value = pl.format(name + " '{}'", values).fill_null(name + " empty")
+    return pl.select(pl.when(shown).then(value).otherwise(pl.lit(name))).to_series()
 
 
 def _constant(words: str, rows: pa.Table) -> pl.Series:
