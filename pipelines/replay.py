@@ -135,7 +135,7 @@ class _Replay:
         """Tries what silver refused. The rows are in bronze: silver is to be made from it again."""
         passed: list[str] = []
         refused = 0
-        for rejects in self._chunks(("stage", "=", SILVER)):
+        for rejects in self._chunks(("stage", "=", SILVER), ("raw_bytes", "<=", RAW_LIMIT)):
             attempt = through_silver(read_again(rejects, self._spec()), self._spec(), country)
             self._close(rejects, set(), attempt.refused)
             passed += attempt.accepted_ids

@@ -29,8 +29,8 @@ REJECTS = pa.schema(
         pa.field("position", pa.int64(), nullable=False),  # byte offset in text, row number in Parquet
         pa.field("rule", pa.string(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
-        pa.field("raw", pa.binary()),  # the bytes as they came; at most the first MiB
-        pa.field("raw_bytes", pa.int64(), nullable=False),  # how long the record really is
+        pa.field("raw", pa.binary()),  # as it came, or of silver the row as bronze typed it; at most the first MiB
+        pa.field("raw_bytes", pa.int64(), nullable=False),  # how long all of it is
         pa.field("raw_format", pa.string(), nullable=False),  # "jsonl" or "csv"
         pa.field("raw_header", pa.string()),  # CSV: the file's header line
         pa.field("raw_reading", pa.string()),  # JSON: how columns were mapped, numbers and dates spelt; null as usual

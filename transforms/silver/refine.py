@@ -17,6 +17,7 @@ from transforms.batches import as_batch, as_table, register_batch_coder
 from transforms.contracts import Contract
 from transforms.counts import ACCEPTED, COUNTS, REJECTED, Counts
 from transforms.io.dead_letter import dead_letters
+from transforms.io.source import RAW_LIMIT
 from transforms.progress import METER
 from transforms.shuffle import tables_of
 from transforms.silver.dedupe import latest_by_key
@@ -96,7 +97,7 @@ class _CleanFn(beam.DoFn):
 
 
 def silver_rejects(rejected: pa.Table, spec: RefineSpec) -> pa.Table:
-    """REJECTS rows for bronze rows that silver refused; their bytes are the row as a JSON object."""
+    """REJECTS rows for bronze rows that silver refused; their bytes are the row as bronze typed it, in JSON."""
     business = [name for name in rejected.column_names if not name.startswith("_")]
     raw = [
         json.dumps({k: v for k, v in row.items() if v is not None}, default=str, ensure_ascii=False).encode()
@@ -105,7 +106,7 @@ def silver_rejects(rejected: pa.Table, spec: RefineSpec) -> pa.Table:
     table = pa.table(
         {
             "_position": rejected["_position"],
-            "_raw": pa.array(raw, pa.binary()),
+            "_raw": pa.array([r[:RAW_LIMIT] for r in raw], pa.binary()),
             "_raw_bytes": pa.array([len(r) for r in raw], pa.int64()),
             "rule": rejected["_rule"],
             "reason": rejected["_reason"],
