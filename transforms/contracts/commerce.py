@@ -104,10 +104,10 @@ TRANSACTIONS = Contract(
             allowed=("COMPLETED", "FAILED", "CANCELLED", "PENDING"),
             standard="code",
         ),
-        Column("CASHIER_ID", varchar(20), standard="code", doc="for POS"),
+        Column("CASHIER_ID", varchar(20), personal=True, standard="code", doc="for POS"),
         Column("TERMINAL_ID", varchar(20), standard="code", doc="for POS"),
         Column("RECEIPT_NUMBER", varchar(50), standard="code"),
-        Column("REFUND_REASON", varchar(100), standard="text", doc="for returns and refunds"),
+        Column("REFUND_REASON", varchar(100), personal=True, standard="text", doc="for returns and refunds"),
     ),
     rules=(
         Rule(
