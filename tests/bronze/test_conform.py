@@ -293,6 +293,8 @@ def test_evolution_widens_and_adds_whatever_the_order_of_files():
         ("12.345.678.901.234.567,89", Spelling(","), "decimal_overflow"),
         (" 12,345,678,901,234,567.89", Spelling("."), "decimal_overflow"),
         ("12345678901234567.89", AS_USUAL, "decimal_overflow"),
+        ("-1e400", AS_USUAL, "decimal_overflow"),  # more than a float holds
+        ("Infinity", AS_USUAL, "not_a_number"),
     ],
 )
 def test_too_many_digits_are_told_from_a_number_written_otherwise(text, spelling, rule):

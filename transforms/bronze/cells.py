@@ -279,7 +279,8 @@ def _read_epochs(text: pl.Series) -> pl.Series:
 def reads_as_number(cells: pl.Series, spelling: Spelling = AS_USUAL) -> pl.Series:
     """True where a cell is a number, written so: tells an overflow from something that is no number."""
     text = spelling.numbers(cells.str.strip_chars()) if cells.dtype == pl.String else cells.cast(pl.String)
-    return text.cast(pl.Float64, strict=False).is_finite().fill_null(False)
+    number = text.cast(pl.Float64, strict=False)  # 1e400 reads as infinite, as the word does
+    return (number.is_finite() | (number.is_infinite() & text.str.contains(r"\d"))).fill_null(False)
 
 
 def arrow(series: pl.Series, wanted: pa.DataType) -> pa.Array:
