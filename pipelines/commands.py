@@ -14,6 +14,7 @@ from pipelines.config import Lake, Run
 from pipelines.console import Output, counted
 from pipelines.dataset import inputs_of
 from pipelines.options import Engine
+from pipelines.refused import describe, rules_of
 from pipelines.runs import TableRun
 from transforms.bronze.cells import Spelling
 from transforms.contracts import contract
@@ -66,7 +67,15 @@ def run_bronze(
         out.say(one.describe(alone=len(result.recognised) == 1))
     out.facts["columns"] = [vars(one) for one in result.recognised]
     _say_bronze(result, perf_counter() - start, out)
+    _say_refused(lake, run, result.tables, out)
     out.close()
+
+
+def _say_refused(lake: str, run: Run, tables: Iterable[TableRun], out: Output) -> None:
+    rules = rules_of(Lake(lake), run.run_id)
+    out.facts["rejected_by"] = {table.lower(): dict(counts) for table, counts in rules.items()}
+    for line in describe(tables, rules):
+        out.say(line)
 
 
 def _say_bronze(result: bronze.BronzeResult, seconds: float, out: Output) -> None:
@@ -98,6 +107,7 @@ def run_silver(lake: str, country: str, rebuild: bool, run: Run, engine: Engine,
         cut = sessions.cut(Lake(lake), run, engine)
     _say_silver(result, perf_counter() - start, out)
     _say_sessions(cut, out)
+    _say_refused(lake, run, result.tables, out)
     out.close()
 
 
