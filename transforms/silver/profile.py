@@ -86,7 +86,7 @@ class Profile:
 
         `mean` and the quantiles p01 to p99 are of numbers only; a quantile is the value of its rank to within half a
         percent (0.005 near zero), rounded to the column's decimal places. `distinct_count` is exact up to 2,048, then
-        within 1.6 % (one standard error). Personal columns, and columns no contract declares, have counts only.
+        within 1.6 % (one standard error). Personal columns, keys, and columns no contract declares, have counts only.
         """
         of_run = {"run_id": run_id, "table_name": table, "profiled_at": at}
         rows = [of_run | {"column_name": name} | _facts(column) for name, column in sorted(self.columns.items())]
@@ -103,7 +103,8 @@ def _profiled(name: str, values: pa.Array, contract: Contract) -> ColumnProfile:
     series = pl.Series(pl.from_arrow(values)).drop_nulls()
     distinct = series.unique()
     counts = (len(values), values.null_count, Cardinality.of(column_hashes(_arrow(distinct, values.type))))
-    if name not in contract or contract[name].personal:
+    keys = {*contract.key, *(key.column for key in contract.foreign_keys)}
+    if name not in contract or contract[name].personal or name in keys:  # an id may be somebody's e-mail address
         return ColumnProfile(True, *counts)
     column = contract[name]
     if pa.types.is_boolean(values.type) or column.allowed or column.standard in ("country", "currency"):
