@@ -7,6 +7,7 @@ import shutil
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,9 +36,11 @@ from transforms.io.event_hubs_loopback.process import LoopbackProcess
 # A retailer busier than the demo's real one, whose busiest hour has 1,300 rows; its year need not be made for it.
 SPEC = GeneratorSpec(customers=80_000, days=1, late_share=0.02)
 BEGIN_HOUR = 15
-PARTITIONS = 2
+# Each partition costs the stream a piece a window: only the hub whose rows make sessions shows how they are spread.
+HUBS = dict.fromkeys(default_hubs(), 1) | {"behavioral": 2}
+_TABLES = {tables[0]: hub for hub, tables in default_hubs().items()}
 _MARK = "stream-demo.json"
-_TICK_SECONDS, _READY_SECONDS, _IDLE_SECONDS = 0.2, 120.0, 8.0
+_TICK_SECONDS, _READY_SECONDS, _IDLE_SECONDS = 0.2, 120.0, 10.0
 _TRIES = 5
 
 
@@ -76,7 +79,7 @@ class Replay:
     """Sends rows at their time of arrival, `speed` times as fast as they happened, in a thread of its own.
 
     Attributes:
-      rows: `transforms.generator.replay.arrivals`.
+      rows: `transforms.generator.replay.arrivals`, `placed`.
       sent: rows that the hubs have acknowledged.
     """
 
@@ -105,46 +108,54 @@ class Replay:
 
     def _run(self) -> None:
         try:
-            self._wait_for_readers()
-            self._send()
+            # Connections are opened while the stream starts: a hub that is silent for long looks as if it had no more.
+            senders = {table: HubSender(self.config.connection, hub, table, "row") for table, hub in _TABLES.items()}
+            try:
+                self._wait_for_readers()
+                self._send(senders)
+            finally:
+                for sender in senders.values():
+                    sender.close()
         except BaseException as error:  # told by the thread that waits
             self.failed = error
 
     def _wait_for_readers(self) -> None:
         """Until the stream reads every partition: its start is no delay of a row."""
-        wanted, deadline = PARTITIONS * len(self.config.hubs), time.monotonic() + _READY_SECONDS
+        wanted, deadline = sum(HUBS.values()), time.monotonic() + _READY_SECONDS
         while self.server.control.state()["readers"] < wanted and time.monotonic() < deadline:
             if self._over.wait(_TICK_SECONDS):
                 return
 
-    def _send(self) -> None:
-        hubs = {tables[0]: hub for hub, tables in self.config.hubs.items()}
-        senders = {table: HubSender(self.config.connection, hub, table, "row") for table, hub in hubs.items()}
+    def _send(self, senders: Mapping[str, HubSender]) -> None:
         due = self.rows["arrives_us"].to_numpy()
         begun, done = time.monotonic(), 0
-        try:
-            while done < len(due) and not self._over.wait(_TICK_SECONDS):
-                now = self.begin_us + (time.monotonic() - begun) * self.speed * 1e6
-                upto = int(due.searchsorted(now, side="right"))
-                for (table,), part in self.rows[done:upto].group_by("table", maintain_order=True):
-                    self.sent += senders[str(table)].send_bodies(bodies(part)).rows
-                done = upto
-        finally:
-            for sender in senders.values():
-                sender.close()
+        while done < len(due) and not self._over.wait(_TICK_SECONDS):
+            now = self.begin_us + (time.monotonic() - begun) * self.speed * 1e6
+            upto = int(due.searchsorted(now, side="right"))
+            for (table,), part in self.rows[done:upto].group_by("table", maintain_order=True):
+                self.sent += senders[str(table)].send_bodies(bodies(part)).rows
+            done = upto
+
+
+def placed(rows: pl.DataFrame) -> pl.DataFrame:
+    """Adds `partition`: the number within the hub of the row's table; rows of one person have one."""
+    parts = []
+    for (table,), part in rows.with_row_index("_at").group_by("table"):
+        keys = pa.array(part["who"].to_list(), pa.string())
+        numbers = partition_numbers(keys, part.height, HUBS[_TABLES[str(table)]], 0)
+        parts.append(part.with_columns(partition=pl.Series(numbers, dtype=pl.Int64)))
+    return pl.concat(parts).sort("_at").drop("_at")
 
 
 def bodies(rows: pl.DataFrame) -> list[Body]:
-    """One event a row, in order; those of one person go to one partition."""
-    numbers = partition_numbers(pa.array(rows["who"].to_list(), pa.string()), rows.height, PARTITIONS, 0)
-    return [Body(int(number), line, 1) for number, line in zip(numbers, rows["line"], strict=True)]
+    """One event a row, in order."""
+    return [Body(number, line, 1) for number, line in rows.select("partition", "line").iter_rows()]
 
 
-def longest_silence(rows: pl.DataFrame, speed: float) -> float:
-    """Seconds that a partition waits for its next row at most, when they are sent at this speed."""
-    number = pl.Series("partition", [body.partition for body in bodies(rows)])
-    gaps = rows.with_columns(number).select(pl.col("arrives_us").diff().over("table", "partition").max()).item()
-    return float(gaps or 0) / 1e6 / speed
+def longest_silence(rows: pl.DataFrame, begin_us: int, speed: float) -> float:
+    """Seconds that a partition waits for its first or next row at most, when they are sent at this speed."""
+    before = pl.col("arrives_us").shift(1, fill_value=begin_us).over("table", "partition")
+    return float(rows.select((pl.col("arrives_us") - before).max()).item()) / 1e6 / speed
 
 
 def run_demo_stream(folder: Path, speed: float, prism: str, as_json: bool, spec: GeneratorSpec = SPEC) -> None:
@@ -162,18 +173,15 @@ def run_demo_stream(folder: Path, speed: float, prism: str, as_json: bool, spec:
     places.renew()
     begin_us = spec.start_us + BEGIN_HOUR * HOUR
     with out.working("making up an hour"):
-        rows = hour_of(spec, begin_us)
+        rows = placed(hour_of(spec, begin_us))
     hour = datetime.fromtimestamp(begin_us / 1e6, UTC)
     out.say(
         f"hour:   {counted(rows.height, 'row')} of {hour:%Y-%m-%d, %H:%M} UTC, made up", made=rows.height, speed=speed
     )
-    hubs = dict.fromkeys(default_hubs(), PARTITIONS)
-    with LoopbackProcess(LoopbackConfig(places.events, hubs)) as server:
-        idle = _IDLE_SECONDS + 2 * longest_silence(rows, speed)
+    with LoopbackProcess(LoopbackConfig(places.events, HUBS)) as server:
+        idle = _IDLE_SECONDS + 2 * longest_silence(rows, begin_us, speed)
         config = StreamConfig(str(places.lake), server.connection_string(), until_idle_seconds=idle)
-        out.say(
-            f"hubs:   {len(hubs)} with {PARTITIONS} partitions each, a stand-in for Azure Event Hubs on this machine"
-        )
+        out.say(f"hubs:   {', '.join(HUBS)}, on a stand-in for Azure Event Hubs on this machine")
         out.say(f"replay: {3600 / speed:,.0f} s at {speed:g} times its speed, once the stream listens")
         replay = Replay(server, config, rows, begin_us, speed)
         live = _stream(config, engine, replay, as_json)

@@ -5,12 +5,13 @@ import json
 import polars as pl
 import pytest
 
-from pipelines.demo_stream import PARTITIONS, Places, bodies, longest_silence, run_demo_stream
+from pipelines.demo_stream import Places, bodies, longest_silence, placed, run_demo_stream
 from pipelines.prism import find_prism
 from transforms.errors import UsageError, UserError
 from transforms.generator.replay import ARRIVALS
 from transforms.generator.spec import GeneratorSpec
 
+EVENTS, ORDERS = "CUSTOMER_BEHAVIORAL_EVENTS", "CUSTOMER_TRANSACTIONS"
 SPEC = GeneratorSpec(customers=4_000, days=1, late_share=0.1, broken_share=0.05)
 
 
@@ -21,15 +22,17 @@ def rows(*given):
 
 
 def test_a_persons_rows_share_a_partition_and_each_is_an_event():
-    made = bodies(rows(*(("T", f"C{n % 20}", n) for n in range(200))))
-    assert [(body.rows, body.data) for body in made] == [(1, b"{}")] * 200
+    sent = placed(rows(*((EVENTS if n % 2 else ORDERS, f"C{n % 20}", n) for n in range(200))))
+    made = bodies(sent)
+    assert [(body.rows, body.data) for body in made] == [(1, b"{}")] * 200 and sent["event_us"].is_sorted()
     assert all(len({body.partition for body in made[n::20]}) == 1 for n in range(20))
-    assert {body.partition for body in made} == set(range(PARTITIONS))
+    assert {body.partition for body in made[1::2]} == {0, 1} and {body.partition for body in made[::2]} == {0}
 
 
 def test_the_longest_silence_is_of_one_partition_of_one_hub_at_the_speed_asked_for():
-    assert longest_silence(rows(("T", "A", 0), ("U", "A", 50), ("T", "A", 100), ("U", "A", 200)), 10) == 15
-    assert longest_silence(rows(("T", "A", 0)), 1) == 0
+    given = rows((EVENTS, "A", 0), (ORDERS, "A", 50), (EVENTS, "A", 100), (ORDERS, "A", 200))
+    assert longest_silence(placed(given), 0, 10) == 15
+    assert longest_silence(placed(given), -500_000_000, 10) == 55  # the first order, at 50, has waited longest
 
 
 def test_folders_of_somebody_else_are_left_alone(tmp_path):
