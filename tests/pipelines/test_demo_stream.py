@@ -6,7 +6,6 @@ import polars as pl
 import pytest
 
 from pipelines.demo_stream import Places, bodies, longest_silence, placed, run_demo_stream
-from pipelines.prism import find_prism
 from transforms.errors import UsageError, UserError
 from transforms.generator.replay import ARRIVALS
 from transforms.generator.spec import GeneratorSpec
@@ -61,12 +60,8 @@ def test_without_prism_nothing_is_begun(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_an_hour_goes_through_and_every_row_is_somewhere(tmp_path, capsys):
-    try:
-        find_prism()
-    except UserError as error:
-        pytest.skip(str(error))
-    run_demo_stream(tmp_path, 600, "", True, SPEC)
+def test_an_hour_goes_through_and_every_row_is_somewhere(prism, tmp_path, capsys):
+    run_demo_stream(tmp_path, 600, prism, True, SPEC)
     facts = json.loads(capsys.readouterr().out)
     assert facts["rows"] + facts["rejected"] == facts["sent"] == facts["made"] > 200
     assert sum(table["rows"] for table in facts["bronze"]) == facts["rows"]

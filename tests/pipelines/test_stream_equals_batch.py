@@ -15,13 +15,12 @@ from azure.eventhub import EventData, EventHubProducerClient
 from pipelines import bronze, gold, sessions, silver
 from pipelines.config import Lake, Run
 from pipelines.dataset import inputs_of
-from pipelines.prism import find_prism
+from pipelines.prism import Prism
 from pipelines.stream_config import StreamConfig, default_hubs
 from pipelines.supervisor import Supervisor
 from tests.pipelines.conftest import WHEN
 from transforms.contracts import CONTRACTS, contract
 from transforms.contracts.schema import Arrival
-from transforms.errors import UserError
 from transforms.generator.dataset import write_dataset
 from transforms.generator.spec import GeneratorSpec
 from transforms.io.delta import open_table, read_table
@@ -37,13 +36,6 @@ STREAMED = [c.name for c in CONTRACTS.values() if c.arrival is Arrival.STREAM]
 EVENTS_TABLE = "CUSTOMER_BEHAVIORAL_EVENTS"
 PLACE = ("_file", "_position")
 _TIMES = ("EVENT_DATE", "SESSION_START", "TRANSACTION_DATE", "ENGAGEMENT_DATE", "PREFERENCE_DATE")
-
-
-def prism() -> None:
-    try:
-        find_prism()
-    except UserError as error:
-        pytest.skip(str(error))
 
 
 def lines_of(folder: Path) -> list[bytes]:
@@ -130,8 +122,7 @@ def daily_batch(lake: Lake, inputs: list[bronze.TableInput]) -> None:
 
 
 @pytest.mark.slow
-def test_a_day_by_the_stream_and_the_daily_batch_is_the_day_by_the_batch(tmp_path: Path) -> None:
-    prism()
+def test_a_day_by_the_stream_and_the_daily_batch_is_the_day_by_the_batch(prism: str, tmp_path: Path) -> None:
     day = tmp_path / "day"
     write_dataset(GeneratorSpec(customers=12_000, days=4, late_share=0.0, duplicate_share=0.01), day)
     hubs = dict.fromkeys(default_hubs(), PARTITIONS)
@@ -141,7 +132,7 @@ def test_a_day_by_the_stream_and_the_daily_batch_is_the_day_by_the_batch(tmp_pat
             send_all(connection, hub, lines_of(day / hub))
         server.control.faults(Faults(drop_every=701))  # of what is read: a doubled send would be another day
         config = StreamConfig(str(tmp_path / "streamed"), connection, until_idle_seconds=5)
-        Supervisor(config, said=lambda _: None).run()
+        Supervisor(config, Prism(prism), said=lambda _: None).run()
     streamed, batch = Lake(str(tmp_path / "streamed")), Lake(str(tmp_path / "batch"))
     check_live_sessions(streamed)
     inputs = inputs_of(str(day), [])

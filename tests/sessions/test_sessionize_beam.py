@@ -19,11 +19,11 @@ from apache_beam.utils.timestamp import Duration
 from tests.sessions import plain_sessions as plain
 from transforms.batches import as_batch, as_table, register_batch_coder
 from transforms.positions import Piece
-from transforms.sessions.bucket import FED, bucket_pieces
+from transforms.sessions.bucket import FED, STEPS, Standing, bucket_pieces
 from transforms.sessions.fold import Tolerance
 from transforms.sessions.rules import SessionRules
 from transforms.sessions.sessionize import SessionizeEvents
-from transforms.sessions.stream import STEPS, SessionizeStream, Standing
+from transforms.sessions.stream import SessionizeStream
 from transforms.sessions.summarise import sessions_of
 
 RULES = SessionRules(channel_gap_seconds=(("app", 300), ("tv", 7200)))

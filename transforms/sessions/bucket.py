@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,18 @@ from transforms.shuffle import split_buckets
 
 FED = pa.schema([*EVENTS, CLOCK, POSITION])  # what the stream's state is fed with
 NO_CLOCK = -(2**62)  # before all times
+STEPS = 1 << 20  # steps between two positions of a log; see `SessionizeStream`
 _CLOCK_KEY = b"clock_us"
+
+
+class Standing(NamedTuple):
+    """Where a bucket stands when a job begins: the last position it took and the last step it gave out, the clock,
+    and the rows (FED) of sessions that are open."""
+
+    cursor: int
+    given: int
+    clock_us: int
+    rows: pa.Table
 
 
 def bucket_pieces(piece: Piece, buckets: int, arrived_us: int) -> Iterator[Piece]:

@@ -12,7 +12,7 @@ from transforms.io.delta import open_table, read_table
 from transforms.io.delta_positions import marks, positions
 from transforms.io.delta_tail import Backlog
 from transforms.sessions.behaviour import behavioural_events
-from transforms.sessions.bucket import FED, NO_CLOCK
+from transforms.sessions.bucket import FED, NO_CLOCK, STEPS, Standing
 from transforms.sessions.event import EVENTS, split_events
 from transforms.sessions.fold import LATE
 from transforms.sessions.summarise import SESSIONS
@@ -59,17 +59,15 @@ class LiveTables:
     country: str = "GB"
     _events: dict[str, tuple[int, pa.Table]] = field(default_factory=dict, compare=False, repr=False)
 
-    def standing(self, log: str) -> tuple[int, int, int, pa.Table]:
-        """(cursor, given, clock, open rows) of a bucket "<log>/<bucket>"; see `Standing`.
+    def standing(self, log: str) -> Standing:
+        """Where a bucket "<log>/<bucket>" stands.
 
         What the bucket held are the rows since its safe position that were not late and are in none of its sessions.
         A row is in bronze before it is here, so bronze has them all.
         """
-        from transforms.sessions.stream import STEPS
-
         given = positions(self.sessions, self.stream, [log])[log]
         if given < 0:
-            return -1, -1, NO_CLOCK, FED.empty_table()
+            return Standing(-1, -1, NO_CLOCK, FED.empty_table())
         cursor, told = given // STEPS, marks(self.sessions, self.stream, log, ("safe", "clock"))
         whole, _, bucket = log.rpartition("/")
         held = self._since(whole, told["safe"], cursor)
@@ -79,14 +77,12 @@ class LiveTables:
         rows = _outside(rows, self._sessions(log, told["safe"] * STEPS))
         missing = [pl.lit(None, pl.Datetime("us", "UTC")).alias("clock")]
         table = rows.with_columns(missing).select(FED.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(FED)
-        return cursor, given, told.get("clock", NO_CLOCK), table
+        return Standing(cursor, given, told.get("clock", NO_CLOCK), table)
 
     def first(self, logs: tuple[str, ...]) -> dict[str, int]:
         """log -> the first position that one of its buckets has not taken."""
         names = {log: [f"{log}/{bucket}" for bucket in range(self.buckets)] for log in logs}
         found = positions(self.sessions, self.stream, [name for several in names.values() for name in several])
-        from transforms.sessions.stream import STEPS
-
         return {log: min(found[name] // STEPS for name in several) + 1 for log, several in names.items()}
 
     def _since(self, log: str, low: int, high: int) -> pa.Table:

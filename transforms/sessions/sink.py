@@ -17,7 +17,7 @@ from transforms.positions import Piece
 from transforms.sessions.fold import Tolerance
 from transforms.sessions.live import LATE_EVENTS, LIVE_SESSIONS, LOG, STEP, LiveTables, bronze_columns, events_of
 from transforms.sessions.rules import SessionRules
-from transforms.sessions.stream import SessionizeStream, Standing
+from transforms.sessions.stream import SessionizeStream
 
 
 @dataclass(eq=False)
@@ -53,7 +53,7 @@ class StreamSessionsOf(beam.PTransform):
             | "AsEvents" >> beam.Map(_as_events, tables.country).with_output_types(Piece)
         )
         made = events | "Sessionize" >> SessionizeStream(
-            self.rules, self.tolerance, tables.buckets, restore=_Restore(tables), silence_closes=True
+            self.rules, self.tolerance, tables.buckets, restore=tables.standing, silence_closes=True
         )
         return (
             made.sessions
@@ -67,14 +67,6 @@ class StreamSessionsOf(beam.PTransform):
 
 def _as_events(piece: Piece, country: str) -> Piece:
     return Piece(piece.log, piece.low, piece.high, as_batch(events_of(as_table(piece.rows), country)), piece.gap)
-
-
-@dataclass(frozen=True)
-class _Restore:
-    tables: LiveTables
-
-    def __call__(self, log: str) -> Standing:
-        return Standing(*self.tables.standing(log))
 
 
 class _WriteFn(beam.DoFn):

@@ -19,13 +19,12 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP, Duration
 from transforms.batches import PieceCoder, RecordBatchCoder, as_batch, register_batch_coder
 from transforms.errors import UserError
 from transforms.positions import Piece, advance
-from transforms.sessions.bucket import FED, NO_CLOCK, bucket_pieces, clock_of, taken
+from transforms.sessions.bucket import FED, NO_CLOCK, STEPS, Standing, bucket_pieces, clock_of, taken
 from transforms.sessions.event import split_events
 from transforms.sessions.fold import CLOCK, Folded, SessionState, Tolerance, finish, fold
 from transforms.sessions.rules import SessionRules
 from transforms.sessions.sessionize import REJECTED
 
-STEPS = 1 << 20  # steps between two positions of a log; see `SessionizeStream`
 _MAIN = "main"
 _DAY_SECONDS = 86_400
 
@@ -36,16 +35,6 @@ class StreamSessions(NamedTuple):
     sessions: beam.PCollection
     late: beam.PCollection
     rejected: beam.PCollection
-
-
-class Standing(NamedTuple):
-    """Where a bucket stands when a job begins: the last position it took and the last step it gave out, the clock,
-    and the rows (FED) of sessions that are open."""
-
-    cursor: int
-    given: int
-    clock_us: int
-    rows: pa.Table
 
 
 @dataclass(eq=False)
