@@ -68,6 +68,13 @@ class Sent:
     _client: EventHubProducerClient | None = None
     _waiting: dict[int, list[EventData]] = field(default_factory=dict)
 
+    def grow(self, partitions: int) -> Sent:
+        """The hub gets more partitions, of which a client that is open would not know."""
+        self.server.control.partitions(self.hub, partitions)
+        self.close()
+        self.partitions = partitions
+        return self
+
     @property
     def table(self) -> str:
         return TABLES[self.hub]
@@ -123,6 +130,7 @@ class Sent:
     def close(self) -> None:
         if self._client is not None:
             self._client.close()
+            self._client = None
 
 
 def bronze_rows(lake: str | Path, table: str) -> pa.Table:

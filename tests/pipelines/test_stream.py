@@ -22,12 +22,15 @@ from pipelines.prism import Prism
 from pipelines.stream import StreamConfig
 from pipelines.supervisor import Supervisor
 from tests.event_hubs import LoopbackProcess, loopback
+from tests.sessions.plain_stream import cut_log
 from tests.streaming import TABLES, Sent, assert_same, bronze_rows, count_rows, running, stream, until
 from transforms.contracts import contract
 from transforms.generator.dataset import tables
 from transforms.generator.jsonl import to_json_lines
 from transforms.generator.spec import GeneratorSpec
 from transforms.io.delta import open_table, read_table
+from transforms.sessions.live import events_of
+from transforms.sessions.rules import SessionRules
 
 pytestmark = pytest.mark.slow
 
@@ -89,7 +92,28 @@ def test_the_counts_add_up(day):
     assert {row["table"]: row["rows"] for row in day.told["tables"]} == {
         **{name.lower(): count for name, count in rows.items()},
         "rejected": broken,
+        "sessions": read_table(Lake(str(day.lake)).live_sessions).num_rows,
     }
+    assert (day.told["sessions"], day.told["late"]) == (len(final_sessions(day)), 0)
+
+
+def test_the_sessions_are_those_that_nothing_can_change_any_more(day):
+    found = read_table(Lake(str(day.lake)).live_sessions).to_pylist()
+    assert len({row["session_id"] for row in found}) == len(found) > 100
+    ours = [{name: row[name] for name in row if name[0] != "_" and name != "session_id"} for row in found]
+    assert sorted(ours, key=str) == sorted(final_sessions(day), key=str)
+
+
+def final_sessions(day: Day) -> list[dict]:
+    """By the slow oracle, partition by partition; none of the rows is late."""
+    lake, sessions = Lake(str(day.lake)), list[dict]()
+    rows = read_table(lake.bronze(contract("CUSTOMER_BEHAVIORAL_EVENTS"))).sort_by("_position")
+    for log in pc.unique(rows["_file"]).to_pylist():
+        events = events_of(rows.filter(pc.equal(rows["_file"], log))).to_pylist()
+        of_log, late = cut_log(events, SessionRules(), StreamConfig.lateness_seconds)
+        assert not late
+        sessions += of_log
+    return sessions
 
 
 def test_the_batch_path_makes_the_same_rows_of_files(day, tmp_path):

@@ -159,9 +159,7 @@ def test_partitions_added_while_it_runs_are_read_too(prism, tmp_path, start_loop
     sent.send(views(0, 100)).flush()
     with running(sent.server, lake, *ONE_HUB) as process:
         until(lambda: count_rows(lake, TABLE) == 100)
-        sent.server.control.partitions("behavioral", 2)
-        sent.partitions = 2
-        sent.send(views(100, 400)).flush()
+        sent.grow(2).send(views(100, 400)).flush()
         until(lambda: count_rows(lake, TABLE) == 500, 150, 0.5)
         process.send_signal(signal.SIGTERM)
         _, words = process.communicate(timeout=40)
