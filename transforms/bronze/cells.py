@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -144,7 +145,7 @@ def _polars_type(wanted: pa.DataType) -> pl.DataType:
 
 
 def _none(cells: pl.Series) -> pl.Series:
-    return pl.repeat(False, len(cells), dtype=pl.Boolean, eager=True)
+    return pl.Series(cells.name, np.zeros(len(cells), bool))
 
 
 def _as_text(cells: pl.Series) -> pl.Series:

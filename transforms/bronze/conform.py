@@ -53,25 +53,30 @@ def conform(rows: pa.RecordBatch, contract: Contract, schema: pa.Schema, spellin
     required value is missing (`required`) or a cell is not of its type (`not_a_date`, `decimal_overflow`, ...).
     """
     place = [name for name in rows.schema.names if name.startswith("_") and name != RAW]
-    frame = pl.from_arrow(rows.drop_columns([*place, RAW]))
-    assert isinstance(frame, pl.DataFrame)
-    extra = [name for name in frame.columns if name not in schema.names]
+    given = [name for name in rows.schema.names if name not in (*place, RAW)]
+    extra = [name for name in given if name not in schema.names]
     wanted = list(schema) + [pa.field(name, pa.string()) for name in extra]
     columns: dict[str, pa.Array] = {}
     failures: list[tuple[str, str, np.ndarray]] = []
     rounded: dict[str, np.ndarray] = {}
     for field in wanted:
-        if field.name not in frame.columns:
+        if field.name not in given:
             columns[field.name] = pa.nulls(rows.num_rows, field.type)
             if not field.nullable and rows.num_rows:
                 failures.append((field.name, "required", np.ones(rows.num_rows, bool)))
             continue
-        if field.name not in contract:
-            columns[field.name] = arrow(text_cells(frame[field.name]), field.type)
+        if field.name in contract and _fits(rows.schema.field(field.name).type, field.type):
+            columns[field.name] = rows[field.name].cast(field.type)
+            if not field.nullable:
+                failures += _absent(field, _series(rows, field.name))
             continue
-        cast = cast_cells(frame[field.name], field.type, spelling)
+        cells = _series(rows, field.name)
+        if field.name not in contract:
+            columns[field.name] = arrow(text_cells(cells), field.type)
+            continue
+        cast = cast_cells(cells, field.type, spelling)
         columns[field.name] = arrow(cast.values, field.type)
-        failures += _failures(field, frame[field.name], cast, spelling)
+        failures += _failures(field, cells, cast, spelling)
         if cast.rounded is not None:
             rounded[field.name] = cast.rounded.to_numpy()
     fields = [pa.field(f.name, f.type) for f in wanted] + [rows.schema.field(name) for name in place]
@@ -87,8 +92,8 @@ def conform(rows: pa.RecordBatch, contract: Contract, schema: pa.Schema, spellin
 
 def _failures(field: pa.Field, cells: pl.Series, cast: Cells, spelling: Spelling) -> list[tuple[str, str, np.ndarray]]:
     found = []
-    if cast.failed.any():
-        failed = cast.failed.to_numpy()
+    failed = unread = cast.failed.to_numpy()
+    if failed.any():
         if pa.types.is_decimal(field.type):
             overflow = failed & reads_as_number(cells, spelling).to_numpy()
             found.append((field.name, "decimal_overflow", overflow))
@@ -97,12 +102,24 @@ def _failures(field: pa.Field, cells: pl.Series, cast: Cells, spelling: Spelling
         else:
             found.append((field.name, _RULES.get(field.type, "wrong_type"), failed))
     if not field.nullable:
-        missing = cast.values.is_null() & ~cast.failed
-        if field.type == pa.string():
-            missing = missing | (cast.values.str.strip_chars() == "").fill_null(False)
-        if missing.any():
-            found.append((field.name, "required", missing.to_numpy()))
+        found += [(name, rule, mask & ~unread) for name, rule, mask in _absent(field, cast.values)]
     return [(name, rule, mask) for name, rule, mask in found if mask.any()]
+
+
+def _absent(field: pa.Field, cells: pl.Series) -> list[tuple[str, str, np.ndarray]]:
+    missing = cells.is_null()
+    if field.type == pa.string():
+        missing = missing | (cells.str.strip_chars() == "").fill_null(False)
+    return [(field.name, "required", missing.to_numpy())] if missing.any() else []
+
+
+def _fits(given: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether any value of the one type is as it stands one of the other."""
+    return given == wanted or (wanted == pa.string() and given in (pa.large_string(), pa.string_view()))
+
+
+def _series(rows: pa.RecordBatch, name: str) -> pl.Series:
+    return pl.Series(name, pl.from_arrow(rows[name]))
 
 
 def _rejects(

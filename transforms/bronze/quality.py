@@ -8,13 +8,16 @@ from types import MappingProxyType
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from transforms.contracts import Column, Contract
 
 SCORE, ISSUES = "_quality_score", "_quality_issues"
 
 
+Mask = np.ndarray | bool  # which rows; a bool stands for all or none of them
 _NONE: Mapping[str, np.ndarray] = MappingProxyType({})
+_WORD = 40  # masks that are looked at together: their bits and a row count of less than 2**23 are one integer
 
 
 def score_quality(table: pa.Table, contract: Contract, rounded: Mapping[str, np.ndarray] = _NONE) -> pa.Table:
@@ -30,28 +33,67 @@ def score_quality(table: pa.Table, contract: Contract, rounded: Mapping[str, np.
     Args:
       rounded: decimal column -> the rows whose value had more places than are kept.
     """
-    frame = pl.from_arrow(table.select([name for name in table.column_names if name in contract]))
-    assert isinstance(frame, pl.DataFrame)
-    missing = [(f"missing:{c.name}", frame[c.name].is_null()) for c in contract.columns]
-    checks = [(c, _invalid(c)) for c in contract.columns]
-    exprs = [expr.fill_null(False).alias(f"invalid:{c.name}") for c, expr in checks if expr is not None]
-    exprs += [pl.sql_expr(rule.violated).fill_null(False).alias(f"rule:{rule.name}") for rule in contract.rules]
-    tested = frame.select(exprs).get_columns() if exprs else []
-    masks = missing + [(s.name, s) for s in tested]
-    masks += [(f"rounded:{name}", pl.Series(mask)) for name, mask in rounded.items()]
     rows = table.num_rows
-    lost = {kind: np.zeros(rows) for kind in ("missing", "invalid", "rule", "rounded")}
-    for name, mask in masks:
-        lost[name.split(":", 1)[0]] += mask.to_numpy()
+    missing = {column.name: _missing(table[column.name]) for column in contract.columns}
+    tests = {column.name: test for column in contract.columns if (test := _invalid(column)) is not None}
+    broken = {rule.name: pl.sql_expr(rule.violated) for rule in contract.rules}
+    found: dict[str, Mapping[str, Mask]] = {
+        "missing": missing,
+        "invalid": _where(
+            table, {name: test for name, test in tests.items() if _doubtful(contract[name], table[name])}
+        ),
+        "rule": _where(table, broken),
+        "rounded": rounded,
+    }
+    lost = {kind: np.zeros(rows) for kind in found}
+    for kind, masks in found.items():
+        for mask in masks.values():
+            lost[kind] += mask
     checkable = lost["rounded"].copy()
-    for column, expr in checks:
-        if expr is not None:
-            checkable += frame[column.name].is_not_null().to_numpy()
+    for name in tests:
+        checkable += np.logical_not(missing[name])
     completeness = 1 - lost["missing"] / len(contract.columns)
     validity = 1 - (lost["invalid"] + lost["rounded"]) / np.maximum(checkable, 1)
     consistency = 1 - lost["rule"] / max(len(contract.rules), 1)
     score = np.round((completeness + validity + consistency) / 3, 4)
-    return table.append_column(SCORE, pa.array(score)).append_column(ISSUES, _issue_lists(masks, rows))
+    issues = {f"{kind}:{name}": mask for kind, masks in found.items() for name, mask in masks.items()}
+    return table.append_column(SCORE, pa.array(score)).append_column(ISSUES, _issue_lists(issues, rows))
+
+
+def _missing(column: pa.ChunkedArray) -> Mask:
+    if column.null_count in (0, len(column)):  # most columns: no mask to make
+        return column.null_count > 0
+    return column.is_null().to_numpy()
+
+
+def _where(table: pa.Table, tests: Mapping[str, pl.Expr]) -> dict[str, Mask]:
+    """The rows for which each test is true; only the columns that the tests name become Polars'."""
+    if not tests:
+        return {}
+    wanted = sorted({name for test in tests.values() for name in test.meta.root_names()})
+    frame = pl.from_arrow(table.select(wanted))
+    assert isinstance(frame, pl.DataFrame)
+    masks = frame.select(test.fill_null(False).alias(name) for name, test in tests.items())
+    return {mask.name: mask.to_numpy() if mask.any() else False for mask in masks}
+
+
+def _doubtful(column: Column, values: pa.ChunkedArray) -> bool:
+    """Whether a look at every value is needed: not where the shortest way to the largest of them settles it."""
+    if values.null_count == len(values):
+        return False
+    if column.allowed or pa.types.is_floating(values.type):
+        return True
+    if column.type.max_length is not None:  # no text has more characters than bytes
+        longest = pc.max(pc.binary_length(values)).as_py()
+        if longest > column.type.max_length:
+            return True
+    if column.low is None and column.high is None:
+        return False
+    bounds = pc.min_max(values).as_py()
+    return bool(
+        (column.low is not None and bounds["min"] < column.low)
+        or (column.high is not None and bounds["max"] > column.high)
+    )
 
 
 def _invalid(column: Column) -> pl.Expr | None:
@@ -68,19 +110,23 @@ def _invalid(column: Column) -> pl.Expr | None:
     return pl.any_horizontal(tests) if tests else None
 
 
-def _issue_lists(masks: list[tuple[str, pl.Series]], rows: int) -> pa.Array:
-    """One list a row; rows share few distinct combinations, so lists are made once each and then taken."""
-    words = [np.zeros(rows, np.uint64) for _ in range((len(masks) + 63) // 64)]
-    for bit, (_, mask) in enumerate(masks):
-        words[bit // 64] |= mask.to_numpy().astype(np.uint64) << np.uint64(bit % 64)
-    frame = pl.DataFrame({f"w{i}": word for i, word in enumerate(words)})
-    kinds = frame.unique(maintain_order=True).with_row_index("code")
-    codes = frame.join(kinds, on=frame.columns, how="left", maintain_order="left")["code"]
-    names = pa.array([name for name, _ in masks], pa.string())
-    bits = [
-        [bit for bit in range(len(masks)) if row[bit // 64] >> (bit % 64) & 1] for row in kinds.drop("code").iter_rows()
-    ]
-    return _spread(bits, codes.to_numpy(), names)
+def _issue_lists(issues: Mapping[str, Mask], rows: int) -> pa.Array:
+    """One list a row; rows share few distinct combinations, so lists are made once each and then spread."""
+    always = [bit for bit, mask in enumerate(issues.values()) if isinstance(mask, bool) and mask]
+    varying = [(bit, mask) for bit, mask in enumerate(issues.values()) if isinstance(mask, np.ndarray)]
+    codes, kinds = np.zeros(rows, np.int64), [always]
+    for first in range(0, len(varying), _WORD):
+        part = varying[first : first + _WORD]
+        codes = codes << _WORD
+        for place, (_, mask) in enumerate(part):
+            codes |= mask.astype(np.int64) << place
+        encoded = pa.array(codes).dictionary_encode()
+        kinds = [
+            kinds[word >> _WORD] + [bit for place, (bit, _) in enumerate(part) if word >> place & 1]
+            for word in encoded.dictionary.to_pylist()
+        ]
+        codes = encoded.indices.to_numpy().astype(np.int64)
+    return _spread([sorted(kind) for kind in kinds], codes, pa.array(list(issues), pa.string()))
 
 
 def _spread(kinds: list[list[int]], codes: np.ndarray, names: pa.StringArray) -> pa.ListArray:
