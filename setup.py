@@ -16,6 +16,7 @@ setup(
             "deltalake>=1.6,<1.7",
             "polars>=2.1,<3",
             "numpy>=2.4,<3",
+            "scipy>=1.17,<2",
             "phonenumbers>=9,<10",
             "pycountry>=24",
             "typer>=0.29",

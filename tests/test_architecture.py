@@ -17,6 +17,7 @@ WIRING = {
     "transforms/bronze/stream.py",
     "transforms/sessions/sessionize.py",
     "transforms/sessions/stream.py",
+    "transforms/identity/connect.py",
     "transforms/silver/refine.py",
     "transforms/gold/assemble.py",
     "transforms/gold/realtime_stream.py",
