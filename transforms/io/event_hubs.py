@@ -51,6 +51,8 @@ class Limits:
     Attributes:
       max_events, max_bytes: the most one piece holds.
       pull_seconds: how long one pull waits for the first event. An engine may read all partitions in one thread.
+      pull_more_seconds: how long one pull goes on while events keep coming: what a piece costs is mostly the same for
+        a few rows and for thousands.
       more_seconds: the pause where more is waiting. Flink cuts it to whole seconds: give 1 there.
       poll_seconds: the pause where nothing is waiting.
       max_events_per_second, max_bytes_per_second: over all partitions. Prism has no back-pressure: what a source reads
@@ -69,6 +71,7 @@ class Limits:
     max_events: int = 5_000
     max_bytes: int = 8 << 20
     pull_seconds: float = 0.02
+    pull_more_seconds: float = 0.3
     more_seconds: float = 0.02
     poll_seconds: float = 0.1
     max_events_per_second: float = 100_000
@@ -201,7 +204,7 @@ class _ReadFn(beam.DoFn, RestrictionProvider):
         clock = self._pool.clock("" if limits.one_clock else element.log)
         clock.delivered(element.log)
         with self._pool.reader(element.hub, element.id, tracker.current_restriction().start) as reader:
-            piece = reader.pull(limits.max_events, limits.pull_seconds, limits.max_bytes)
+            piece = reader.pull(limits.max_events, limits.pull_seconds, limits.max_bytes, limits.pull_more_seconds)
             self._look(reader, element, idle=piece is None)
             silent = reader.silent_seconds >= limits.idle_seconds
             if piece is None and self._done(reader):

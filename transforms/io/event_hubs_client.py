@@ -73,8 +73,12 @@ class HubReader:
         self._failed_since: float | None = None
         self._not_before, self._pause = 0.0, 0.1
 
-    def pull(self, max_events: int, wait_seconds: float, max_bytes: int = 8 << 20) -> pa.RecordBatch:
+    def pull(
+        self, max_events: int, wait_seconds: float, max_bytes: int = 8 << 20, more_seconds: float = 0.0
+    ) -> pa.RecordBatch:
         """Events from `next` on, as soon as there are some; empty when none came within `wait_seconds`.
+
+        While one event follows the other without a pause it goes on, for `more_seconds` at most.
 
         Raises:
           UserError: the credentials are refused, the partition is not there or taken over, or nothing answers.
@@ -89,7 +93,8 @@ class HubReader:
                 taken.append(message)
                 size += sum(map(len, message.data or ()))
             full = len(taken) >= max_events or size >= max_bytes
-            if full or time.monotonic() >= deadline or (taken and len(taken) == before):
+            over = time.monotonic() >= deadline + (more_seconds if taken else 0.0)
+            if full or over or (taken and len(taken) == before):
                 return self._events(taken)
 
     @property

@@ -99,8 +99,8 @@ class HeldReader:
                 "restart the stream; it goes on where bronze ends",
             )
 
-    def pull(self, max_events: int, wait_seconds: float, max_bytes: int) -> Piece | None:
-        """The next piece, or None where nothing came.
+    def pull(self, max_events: int, wait_seconds: float, max_bytes: int, more_seconds: float) -> Piece | None:
+        """The next piece, or None where nothing came; see `HubReader.pull`.
 
         Raises:
           UserError: the position wanted lies beyond the hub's end.
@@ -109,7 +109,7 @@ class HeldReader:
         state = self.state or self._open()
         if opened and state.begin_sequence_number > wanted:
             return self._gap(wanted, state.begin_sequence_number - 1)
-        events = self._reader.pull(max_events, wait_seconds, max_bytes)
+        events = self._reader.pull(max_events, wait_seconds, max_bytes, more_seconds)
         if not events.num_rows:
             return None
         self._last_event = time.monotonic()
