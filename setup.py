@@ -17,6 +17,7 @@ setup(
             "polars>=2.1,<3",
             "numpy>=2.4,<3",
             "scipy>=1.17,<2",
+            "lightgbm>=4.7,<5",
             "phonenumbers>=9,<10",
             "pycountry>=24",
             "typer>=0.29",
