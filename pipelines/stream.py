@@ -24,7 +24,8 @@ from transforms.gold.realtime_stream import StreamFeaturesOf
 from transforms.gold.realtime_table import REALTIME_FEATURES, FeatureTable
 from transforms.io.dead_letter import REJECTS
 from transforms.io.delta import arrow_schema, evolve_schema, open_table
-from transforms.io.delta_positions import StreamWrite, positions, take_over
+from transforms.io.delta_positions import positions, take_over
+from transforms.io.delta_ranges import StreamWrite
 from transforms.io.delta_stream import WriteStream
 from transforms.io.event_hubs import ReadFromEventHubs, partitions
 from transforms.sessions.fold import Tolerance

@@ -76,17 +76,18 @@ def _facts(text: str, stream: str) -> dict | None:  # type: ignore[type-arg]
 
 def _add(before: Progress, facts: dict, at: float) -> Progress:  # type: ignore[type-arg]
     newest, oldest = facts.get("newest_us"), facts.get("oldest_us")
+    gaps = [(log, low, high) for log, several in facts.get("gaps", {}).items() for low, high in several]
     return Progress(
         before.table,
         before.rows + facts["rows"],
         before.commits + 1,
         before.dropped + facts["dropped"],
-        before.lost + sum(high - low + 1 for low, high in facts.get("gaps", {}).values()),
+        before.lost + sum(high - low + 1 for _, low, high in gaps),
         {**before.positions, **facts["positions"]},
         before.lag_seconds if newest is None else at - newest / 1e6,
         before.late_seconds if oldest is None else at - oldest / 1e6,
         before.newest_us if newest is None else max(newest, before.newest_us or newest),
-        (*before.gaps, *((log, low, high) for log, (low, high) in facts.get("gaps", {}).items()))[-_GAPS:],
+        (*before.gaps, *gaps)[-_GAPS:],
     )
 
 

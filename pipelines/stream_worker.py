@@ -17,7 +17,8 @@ from pipelines.config import Run
 from pipelines.console import user_cause
 from pipelines.stream import build, own
 from pipelines.stream_config import StreamConfig
-from transforms.io.delta_positions import Fenced, rest, waiting_rows
+from transforms.io.delta_committer import rest, waiting_rows
+from transforms.io.delta_positions import Fenced
 
 DONE, FAILED, RESTART = 0, 1, 3  # exit codes: ended in order; a person must do something; start again
 _ENDED = {PipelineState.DONE, PipelineState.FAILED, PipelineState.CANCELLED}

@@ -22,7 +22,8 @@ from transforms.gold.realtime_stream import Persons, StreamFeaturesOf
 from transforms.gold.realtime_table import REALTIME_FEATURES, FeatureTable
 from transforms.gold.touches import TABLES, read_touches
 from transforms.io.delta import append_rows, read_table
-from transforms.io.delta_positions import StreamWrite, positions, take_over
+from transforms.io.delta_positions import positions, take_over
+from transforms.io.delta_ranges import StreamWrite
 from transforms.io.delta_stream import WriteStream
 from transforms.positions import Piece
 from transforms.silver.to_silver import to_silver

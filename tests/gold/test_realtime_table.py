@@ -26,7 +26,9 @@ from transforms.gold.realtime_table import (
 )
 from transforms.gold.touches import TOUCHES
 from transforms.io.delta import open_table, read_table
-from transforms.io.delta_positions import Fenced, PositionCommitter, PositionGap, StreamWrite, positions, take_over
+from transforms.io.delta_committer import PositionCommitter, PositionGap
+from transforms.io.delta_positions import Fenced, positions, take_over
+from transforms.io.delta_ranges import StreamWrite
 from transforms.positions import Piece
 
 NOON = plain.NOON

@@ -14,9 +14,11 @@ from transforms.errors import UserError
 from transforms.io import delta_commit, delta_table, storage
 from transforms.io.delta import Append, Overwrite, Upsert, append_rows, committed, evolve_schema, read_table
 from transforms.io.delta_commit import TableWrite
+from transforms.io.delta_committer import PositionCommitter
 from transforms.io.delta_landed import Outcome, landed
 from transforms.io.delta_merge import merge_files
-from transforms.io.delta_positions import PositionCommitter, StreamWrite, positions, take_over, write_ranges
+from transforms.io.delta_positions import positions, take_over
+from transforms.io.delta_ranges import StreamWrite, write_ranges
 from transforms.io.delta_rows import write_rows
 from transforms.io.delta_table import open_table
 from transforms.positions import Piece

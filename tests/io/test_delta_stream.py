@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import random
 from pathlib import Path
 
@@ -14,16 +16,10 @@ from hypothesis import strategies as st
 
 from transforms.batches import register_batch_coder
 from transforms.io.delta import append_rows, maintain, read_table
-from transforms.io.delta_positions import (
-    Fenced,
-    PositionCommitter,
-    PositionGap,
-    StreamWrite,
-    position_app,
-    positions,
-    take_over,
-    write_ranges,
-)
+from transforms.io.delta_committer import PositionCommitter, PositionGap
+from transforms.io.delta_notes import read_notes
+from transforms.io.delta_positions import Fenced, position_app, positions, take_over
+from transforms.io.delta_ranges import StreamWrite, write_ranges
 from transforms.io.delta_stream import WriteStream
 from transforms.io.delta_table import open_table
 from transforms.positions import Piece
@@ -176,6 +172,38 @@ def test_positions_without_rows_are_kept_in_mind_and_committed_with_the_next_row
     offer(one, write, [piece("orders/0", 22, 30)])
     assert open_table(uri).version() == version + 1
     assert positions(uri, "orders", ["orders/0"]) == {"orders/0": 30}
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(("gap", "hole", "rows")), st.booleans()), min_size=1, max_size=12))
+def test_every_gap_is_told_once_however_long_its_commit_waits(tmp_path_factory: pytest.TempPathFactory, steps) -> None:
+    uri = str(tmp_path_factory.mktemp("lake") / "orders")
+    write = writer(uri, take_over(uri, SCHEMA, ("_month",), "orders"), idle_seconds=3600)
+    one, planted, at, window = PositionCommitter(write), [], 0, list[Piece]()
+    offer(one, write, [Piece("orders/0", 0, 0, rows("orders/0", 0, 0))])  # the first offer is due at once
+    for what, is_offered in steps:
+        low, at = at + 1, at + 10
+        window.append(piece("orders/0", low, at) if what == "rows" else Piece("orders/0", low, at, rows("", 0, -1)))
+        if what == "gap":
+            window[-1] = dataclasses.replace(window[-1], gap=(low, at - 3))
+            planted.append(("orders/0", low, at - 3))
+        if is_offered:
+            offer(one, write, window)
+            window = []
+    offer(one, write, [*window, piece("orders/0", at + 1, at + 10)])
+    notes = [json.loads(note.text) for note in read_notes(open_table(uri), uri, -1) if note.text]
+    told = [(log, *gap) for facts in notes for log, gaps in facts.get("gaps", {}).items() for gap in gaps]
+    assert told == [tuple(gap) for gap in planted]
+
+
+def test_a_gap_that_was_read_meanwhile_is_none(tmp_path: Path) -> None:
+    uri = str(tmp_path / "orders")
+    write = writer(uri, take_over(uri, SCHEMA, ("_month",), "orders"))
+    one, late = PositionCommitter(write), dataclasses.replace(piece("orders/0", 0, 29), gap=(0, 14))
+    offer(one, write, [piece("orders/0", 0, 9)])
+    done = one.offer(write_ranges(write, [late]))
+    assert done is not None and done.ranges[0].gaps == ((10, 14),)
+    assert found(uri) == [row for row in expected(29) if row[0] == "orders/0"]
 
 
 def test_a_batch_append_between_does_not_disturb(tmp_path: Path) -> None:

@@ -23,7 +23,9 @@ from transforms.counts import Counts
 from transforms.errors import UserError
 from transforms.io.dead_letter import dead_letters
 from transforms.io.delta import append_rows, read_table
-from transforms.io.delta_positions import PositionCommitter, Range, StreamWrite, take_over
+from transforms.io.delta_committer import PositionCommitter
+from transforms.io.delta_positions import take_over
+from transforms.io.delta_ranges import Range, StreamWrite
 
 HUGE = 123456789012.5  # more digits than the contract has, until a Parquet file widens the column
 

@@ -24,7 +24,9 @@ from transforms.gold.realtime_buyers import Buyers
 from transforms.gold.realtime_table import BUCKETS, FeatureShard, FeatureTable, person_buckets
 from transforms.gold.touches import TABLES, bronze_columns, read_touches
 from transforms.io.delta import open_table, read_table
-from transforms.io.delta_positions import StreamCommit, StreamWrite, positions
+from transforms.io.delta_committer import StreamCommit
+from transforms.io.delta_positions import positions
+from transforms.io.delta_ranges import StreamWrite
 from transforms.io.delta_stream import ReadCommitted, arrival_windows
 from transforms.io.delta_tail import Backlog
 from transforms.positions import Piece

@@ -35,9 +35,11 @@ from transforms.gold.realtime import (
 from transforms.gold.touches import TOUCHES
 from transforms.io import storage
 from transforms.io.delta import open_table, read_table
+from transforms.io.delta_committer import PositionCommitter, PositionGap, StreamCommit
 from transforms.io.delta_files import DataFile, TableFiles
 from transforms.io.delta_merge import TARGET_BYTES, merge_files
-from transforms.io.delta_positions import PositionCommitter, PositionGap, Range, StreamCommit, StreamWrite, positions
+from transforms.io.delta_positions import positions
+from transforms.io.delta_ranges import Range, StreamWrite
 from transforms.positions import Advance, Piece, advance
 from transforms.shuffle import bucket_of
 
@@ -169,8 +171,8 @@ class FeatureShard:
         files, count, ranges = self._written(rows), rows.num_rows, []
         for log, step in steps.items():
             if step.accepted:
-                gap = next((piece.gap for piece, _ in step.accepted if piece.gap), None)
-                ranges.append(Range(log, self._cursors[log] + 1, step.cursor, count, files, gap=gap))
+                gaps = tuple(piece.gap for piece, _ in step.accepted if piece.gap)
+                ranges.append(Range(log, self._cursors[log] + 1, step.cursor, count, files, gaps=gaps))
                 files, count = (), 0
         return ranges
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from transforms.io.delta_files import DataFile
 from transforms.io.delta_landed import ATTEMPT, Outcome, landed, new_attempt
 from transforms.io.delta_modes import Append, Mode, Overwrite, Upsert
 from transforms.io.delta_read import ScanFile, current_files, scan_files
+from transforms.io.delta_retry import attempts
 from transforms.io.delta_schema import agree, check_partitions, storable_schema
 from transforms.io.delta_table import (
     add_columns,
@@ -34,7 +34,6 @@ from transforms.io.delta_table import (
 )
 from transforms.io.delta_upsert import plan_upsert
 
-ATTEMPTS = 60
 Transactions = Sequence[tuple[str, int]]
 NoteOf = Callable[["CommitResult"], str]
 
@@ -114,7 +113,7 @@ def commit(
     unique = {file.path: file for file in files}
     ordered = [unique[path] for path in sorted(unique)]
     wanted = tuple(transactions) or _own_transaction(ordered)
-    for attempt in range(ATTEMPTS):
+    for _ in attempts(write.uri):
         table = prepare(write, ordered)
         if (seen := _seen(table, wanted, write.uri)) is not None:
             return seen
@@ -125,14 +124,11 @@ def commit(
         try:
             try_commit(write.uri, table, plan, wanted, note(result) if note else "")
         except CommitFailedError:
-            time.sleep(random.random() * min(2.0, 0.01 * 2**attempt))
             continue
         except (DeltaError, OSError) as error:
             raise explain(error, write.uri) from error
         return result
-    raise UserError(
-        f"gave up after {ATTEMPTS} attempts, other writers were always faster", write.uri, "run again later"
-    )
+    raise AssertionError("attempts() raises")
 
 
 def skipped(table: DeltaTable, transactions: Transactions) -> bool:

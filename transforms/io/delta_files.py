@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from transforms.io import storage
 from transforms.io.delta_stats import file_statistics
 
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
@@ -46,6 +47,21 @@ class DataFile:
     @property
     def arrow_schema(self) -> pa.Schema:
         return pa.ipc.read_schema(pa.py_buffer(self.schema))
+
+
+def read_written(uri: str, file: DataFile, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of a file, all columns or those wanted, partition columns too; wanted ones it lacks are null."""
+    schema = file.arrow_schema
+    names = schema.names if columns is None else list(columns)
+    with storage.filesystem(uri).open_input_file(file.path) as source:
+        held = pq.ParquetFile(source)
+        rows = held.read(columns=[name for name in names if name in held.schema_arrow.names])
+    for name in names:
+        if name not in rows.column_names:
+            kind = schema.field(name).type
+            value = pa.scalar(file.partition.get(name), pa.string()).cast(kind)
+            rows = rows.append_column(schema.field(name), pa.repeat(value, len(rows)))
+    return rows.select(names)
 
 
 def partition_text(value: Any) -> str | None:

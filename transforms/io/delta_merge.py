@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Sequence
 
 import pyarrow as pa
@@ -14,6 +12,7 @@ from transforms.io import storage
 from transforms.io.delta_commit import Plan, discard, try_commit
 from transforms.io.delta_files import DataFile, TableFiles
 from transforms.io.delta_read import Scan, ScanFile, current_files, read_file, scan_files
+from transforms.io.delta_retry import pause
 from transforms.io.delta_table import arrow_schema, check_writer, constraints, existing_table, explain
 
 TARGET_BYTES = 128 << 20
@@ -48,7 +47,7 @@ def merge_files(uri: str, merge: Callable[[pa.Table], pa.Table], bucket: str, bu
             try_commit(uri, table, plan)
             return len(chosen)
         except CommitFailedError:
-            time.sleep(random.random() * min(1.0, 0.01 * 2**attempt))
+            pause(attempt)
             table = existing_table(uri)
         except (DeltaError, OSError) as error:
             _drop(uri, plan)

@@ -13,7 +13,8 @@ from apache_beam.utils.timestamp import Duration
 
 from transforms.batches import register_batch_coder
 from transforms.io import storage
-from transforms.io.delta_positions import Range, StreamCommit, StreamWrite, committer, write_ranges
+from transforms.io.delta_committer import StreamCommit, committer
+from transforms.io.delta_ranges import Range, StreamWrite, write_ranges
 from transforms.io.delta_tail import Backlog, read_range
 from transforms.positions import Piece
 

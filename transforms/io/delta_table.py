@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 import re
-import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -15,6 +13,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from transforms.errors import SchemaMismatch, UserError
 from transforms.io import storage
 from transforms.io.delta_landed import ATTEMPT, Outcome, landed, new_attempt
+from transforms.io.delta_retry import pause
 from transforms.io.delta_schema import check_partitions, storable_schema
 
 READER_VERSION, WRITER_VERSION = 3, 7
@@ -173,7 +172,7 @@ def add_columns(uri: str, schema: pa.Schema) -> list[str]:
             if landed(uri, version, attempt, error) is not Outcome.LANDED:
                 if not isinstance(error, CommitFailedError):
                     raise explain(error, uri) from error
-                time.sleep(random.random() * min(1.0, 0.01 * 2**number))
+                pause(number)
                 continue
         return [f"{f.name}: added ({f.type})" for f in new]
     raise SchemaMismatch("columns could not be added, other writers kept changing the table", uri, "run again")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from transforms.io import storage
-from transforms.io.delta_positions import Range, positions
+from transforms.io.delta_files import read_written
+from transforms.io.delta_positions import positions
+from transforms.io.delta_ranges import Range
 from transforms.io.delta_read import read_table
 from transforms.io.delta_table import arrow_schema, existing_table
 from transforms.positions import Piece
@@ -51,18 +51,7 @@ class Backlog:
 
 def read_range(uri: str, part: Range, columns: tuple[str, ...]) -> pa.RecordBatch:
     """The rows of a range that was just committed, from its own files; columns a file lacks are null."""
-    opened = storage.filesystem(uri)
-    tables = []
-    for file in part.files:
-        with opened.open_input_file(file.path) as source:
-            held = pq.ParquetFile(source)
-            found = held.read(columns=[name for name in columns if name in held.schema_arrow.names])
-        schema = file.arrow_schema
-        for name in columns:
-            if name not in found.column_names:
-                kind = schema.field(name).type
-                found = found.append_column(name, pa.nulls(len(found), kind))
-        tables.append(found.select(list(columns)))
+    tables = [read_written(uri, file, columns) for file in part.files]
     if not tables:
         schema = arrow_schema(existing_table(uri))
         return pa.RecordBatch.from_pylist([], schema=pa.schema([schema.field(name) for name in columns]))

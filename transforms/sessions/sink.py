@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.batches import as_batch, as_table, register_batch_coder
-from transforms.io.delta_positions import Range, StreamCommit, StreamWrite, write_ranges
+from transforms.io.delta_committer import StreamCommit
+from transforms.io.delta_ranges import Range, StreamWrite, write_ranges
 from transforms.io.delta_stream import CommitRanges, ReadCommitted, arrival_windows
 from transforms.io.delta_tail import Backlog
 from transforms.positions import Piece

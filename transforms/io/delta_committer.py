@@ -1,0 +1,223 @@
+"""The one committer of a stream's table: ranges in any order in, commits that continue the table out."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError, DeltaError
+
+from transforms.errors import UserError
+from transforms.io.delta_commit import Plan, discard, prepare, try_commit
+from transforms.io.delta_files import DataFile
+from transforms.io.delta_positions import check_owner, mark_app, owner_app, position_app
+from transforms.io.delta_ranges import Range, StreamWrite, trim_range
+from transforms.io.delta_retry import attempts
+from transforms.io.delta_table import existing_table, explain
+from transforms.positions import Advance, advance
+
+
+class PositionGap(UserError):
+    """Positions are missing before those at hand, and did not come in time."""
+
+
+@dataclass(frozen=True)
+class StreamCommit:
+    """One commit of a stream: the version it made, its rows, and the ranges that became part of the table."""
+
+    uri: str
+    version: int
+    rows: int
+    ranges: tuple[Range, ...]
+    dropped: int = 0
+    held: int = 0
+
+
+class PositionCommitter:
+    """Takes the ranges of all logs of one stream, in any order, and commits those that continue what the table has.
+
+    Threads take turns. One a process and table (`committer`): what waits is kept here.
+    """
+
+    def __init__(self, write: StreamWrite) -> None:
+        self._write = write
+        self._waiting: dict[str, list[Range]] = {}
+        self._table: DeltaTable | None = None
+        self._last = 0.0
+        self._turn = threading.Lock()
+        self._first = PositionCommitter(write.first) if write.first is not None else None
+
+    @property
+    def epoch(self) -> int | None:
+        return self._write.epoch
+
+    @property
+    def waiting(self) -> list[Range]:
+        """What is held for the next offer."""
+        return [part for several in self._waiting.values() for part in several]
+
+    def offer(self, ranges: Iterable[Range]) -> StreamCommit | None:
+        """Commits what can be; None when there was nothing to commit yet."""
+        with self._turn:
+            for arrived in ranges:
+                self._waiting.setdefault(arrived.log, []).append(arrived)
+            return self._commit()
+
+    def rest(self, timeout_seconds: float) -> None:
+        """Waits for a commit in progress and lets no other one begin."""
+        self._turn.acquire(timeout=timeout_seconds)
+
+    def _commit(self) -> StreamCommit | None:
+        for _ in attempts(self._write.uri):
+            table = self._current()
+            check_owner(table, self._write.uri, self._write.stream, self._write.epoch)
+            plan = self._plan(table)
+            due = time.time() - self._last >= self._write.idle_seconds
+            if not plan.taken or not (plan.rows or plan.before or due):
+                self._keep(plan, taken_too=True)
+                return None
+            if plan.before and self._first is not None:
+                self._first.offer(plan.before)
+            try:
+                version = self._try(table, plan)
+            except CommitFailedError:
+                continue
+            except (DeltaError, OSError) as error:
+                raise explain(error, self._write.uri) from error
+            self._keep(plan)
+            self._last = time.time()
+            held = sum(map(len, self._waiting.values()))
+            return StreamCommit(self._write.uri, version, plan.rows, tuple(plan.taken), plan.dropped, held)
+        raise AssertionError("attempts() raises")
+
+    def _current(self) -> DeltaTable:
+        """One handle for reading the positions and for the commit; anything between the two is a conflict."""
+        try:
+            if self._table is None:
+                self._table = existing_table(self._write.uri)
+            else:
+                self._table.update_incremental()
+        except (DeltaError, OSError) as error:
+            raise explain(error, self._write.uri) from error
+        return self._table
+
+    def _plan(self, table: DeltaTable) -> _Plan:
+        plan = _Plan()
+        for log, ranges in self._waiting.items():
+            app = position_app(self._write.stream, log)
+            at = table.transaction_version(app)
+            step = self._step(-1 if at is None else at, ranges)
+            plan.dropped += step.dropped
+            plan.held[log] = list(step.held)
+            if step.accepted:
+                plan.cursors[log] = step.cursor
+            for whole, low in step.accepted:
+                part = whole if low <= whole.low else trim_range(self._write, whole, low)
+                plan.scratch += [] if part is whole else part.files
+                plan.taken.append(part)
+            waited = time.time() - min((r.seen_at for r in step.held), default=time.time())
+            if waited > self._write.hold_seconds:
+                missing = f"{step.cursor + 1} to {min(r.low for r in step.held) - 1}"
+                what = f"positions {missing} of {log} did not come"
+                raise PositionGap(what, self._write.uri, "start the stream again")
+        return plan
+
+    def _step(self, cursor: int, ranges: Sequence[Range]) -> Advance[Range]:
+        if self._write.contiguous:
+            return advance(cursor, ranges)
+        taken: list[tuple[Range, int]] = []
+        for part in sorted(ranges, key=lambda part: (part.low, -part.high)):
+            if part.high > cursor:
+                taken.append((part, max(part.low, cursor + 1)))
+                cursor = part.high
+        return Advance(tuple(taken), cursor, (), len(ranges) - len(taken))
+
+    def _try(self, table: DeltaTable, plan: _Plan) -> int:
+        files = [file for part in plan.taken for file in part.files]
+        prepared = prepare(self._write.table, files, table)
+        if prepared is not table:  # new columns were added meanwhile: look again on the new handle
+            self._table = None
+            discard(self._write.uri, plan.scratch)
+            raise CommitFailedError("the table gained columns")
+        stream = self._write.stream
+        transactions = [(position_app(stream, log), at) for log, at in plan.cursors.items()]
+        marked = {mark_app(stream, part.log, name): n for part in plan.taken for name, n in part.marks}
+        transactions += marked.items()
+        if self._write.epoch is not None:
+            transactions.append((owner_app(self._write.stream), self._write.epoch))
+        counts = dict.fromkeys(("read", self._write.counted_as), plan.rows)
+        facts = {"stream": self._write.stream, **dict(self._write.note), "counts": counts, **plan.facts}
+        return try_commit(self._write.uri, table, Plan(files, scratch=plan.scratch), transactions, json.dumps(facts))
+
+    def _keep(self, plan: _Plan, taken_too: bool = False) -> None:
+        waiting = {log: list(ranges) for log, ranges in plan.held.items() if ranges}
+        if taken_too:  # ranges without rows: remembered as one, until rows come or it is time
+            for log, high in plan.cursors.items():
+                mine = [part for part in plan.taken if part.log == log]
+                gaps = tuple(gap for part in mine for gap in part.gaps)
+                low, seen_at = min(part.low for part in mine), mine[0].seen_at
+                whole = Range(log, low, high, gaps=gaps, marks=mine[-1].marks, seen_at=seen_at)
+                waiting.setdefault(log, []).append(whole)
+        self._waiting = waiting
+
+
+@dataclass
+class _Plan:
+    """What one attempt would commit; `scratch` are files this attempt wrote, which one that surely failed deletes."""
+
+    taken: list[Range] = field(default_factory=list)
+    cursors: dict[str, int] = field(default_factory=dict)
+    held: dict[str, list[Range]] = field(default_factory=dict)
+    scratch: list[DataFile] = field(default_factory=list)
+    dropped: int = 0
+
+    @property
+    def rows(self) -> int:
+        return sum(part.rows for part in self.taken)
+
+    @property
+    def before(self) -> list[Range]:
+        return [first for part in self.taken for first in part.before]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the commit says about itself in the log, for the live line and the report."""
+        oldest = [part.oldest_us for part in self.taken if part.oldest_us is not None]
+        newest = [part.newest_us for part in self.taken if part.newest_us is not None]
+        times = {"oldest_us": min(oldest), "newest_us": max(newest)} if oldest and newest else {}
+        gaps: dict[str, list[tuple[int, int]]] = {}
+        for part in self.taken:
+            gaps.setdefault(part.log, []).extend(part.gaps)
+        lost = {"gaps": {log: several for log, several in gaps.items() if several}} if any(gaps.values()) else {}
+        return {"rows": self.rows, "dropped": self.dropped, "positions": self.cursors, **times, **lost}
+
+
+_COMMITTERS: dict[tuple[str, str], PositionCommitter] = {}
+_GUARD = threading.Lock()
+
+
+def committer(write: StreamWrite) -> PositionCommitter:
+    """The process's one committer for a table: whatever instances a runner makes of the DoFn, they share what waits."""
+    with _GUARD:
+        key = (write.uri, write.stream)
+        known = _COMMITTERS.get(key)
+        if known is None or known.epoch != write.epoch:
+            known = _COMMITTERS[key] = PositionCommitter(write)
+        return known
+
+
+def waiting_rows() -> int:
+    """Rows that committers of this process hold, since positions before theirs have not come."""
+    return sum(part.rows for one in list(_COMMITTERS.values()) for part in one.waiting)
+
+
+def rest(timeout_seconds: float) -> None:
+    """Waits for commits in progress and lets none begin; for a process that is about to end."""
+    deadline = time.monotonic() + timeout_seconds
+    for one in list(_COMMITTERS.values()):
+        one.rest(max(0.0, deadline - time.monotonic()))
