@@ -18,6 +18,7 @@ setup(
             "numpy>=2.4,<3",
             "scipy>=1.17,<2",
             "lightgbm>=4.7,<5",
+            "rapidfuzz>=3.14,<4",
             "phonenumbers>=9,<10",
             "pycountry>=24",
             "typer>=0.29",
