@@ -36,6 +36,7 @@ def plain_flags(row, table_contract):
         found += [f"future:{table_contract.event_time}"] * (
             when > (limit if isinstance(when, dt.datetime) else limit.date())
         )
+        found += [f"past:{table_contract.event_time}"] * (when.year < 1971)
     return found
 
 
@@ -144,6 +145,9 @@ def test_flags_by_hand():
         {"LOYALTY_POINTS_EARNED": -1, "CURRENCY_CODE": "coins"},
         {"CARD_TYPE": "visa", "PAYMENT_METHOD": "cash"},
         {"CARD_TYPE": "visa", "PAYMENT_METHOD": "card"},
+        {"TRANSACTION_DATE": dt.datetime(1, 1, 1, tzinfo=dt.UTC)},
+        {"TRANSACTION_DATE": dt.datetime(1970, 12, 31, 23, 59, 59, 999_999, tzinfo=dt.UTC)},
+        {"TRANSACTION_DATE": dt.datetime(1971, 1, 1, tzinfo=dt.UTC)},
     ]
     accepted, _, flagged = to_silver(rows_of(TRANSACTIONS, *rows), TRANSACTIONS)
     assert accepted["_flags"].to_pylist() == [
@@ -152,12 +156,16 @@ def test_flags_by_hand():
         ["invalid:CURRENCY_CODE", "out_of_range:LOYALTY_POINTS_EARNED"],
         ["card_type_without_card"],
         [],
+        ["past:TRANSACTION_DATE"],
+        ["past:TRANSACTION_DATE"],
+        [],
     ]
     assert flagged == {
         "card_type_without_card": 1,
         "future:TRANSACTION_DATE": 1,
         "invalid:CURRENCY_CODE": 1,
         "out_of_range:LOYALTY_POINTS_EARNED": 1,
+        "past:TRANSACTION_DATE": 2,
     }
 
 

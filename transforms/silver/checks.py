@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -18,6 +18,7 @@ from transforms.silver.flags import add_flags
 from transforms.silver.split import REASON, RULE, Split
 
 _CLOCK_SLACK = timedelta(days=1)  # clocks of tills and time zones go wrong by less
+_NO_CLOCK = datetime(1971, 1, 1, tzinfo=UTC)  # a clock that was never set counts from 1970; year 1 is an empty date
 _WORD = r"^[A-Za-z_-]{1,20}$"  # what an unknown value of an enumeration looks like, if it is one
 
 
@@ -36,8 +37,9 @@ def check(table: pa.Table, contract: Contract) -> Split:
     Rejected, with `_rule`: a required value missing (`required`), a key or foreign key beyond its length
     (`too_long`), a value outside an enumeration (`allowed_values`), a rule of the contract that rejects (its name).
     Flagged in `_flags`: `out_of_range:COLUMN`, `future:COLUMN` (event time more than a day after the row's
-    `_ingested_at`, so that it does not matter when the check is made), and the names of the contract's flagging
-    rules. A reason shows values of numbers, moments and enumerations only (of these single words), none personal.
+    `_ingested_at`, so that it does not matter when the check is made), `past:COLUMN` (event time before 1971: a clock
+    that was never set, or an empty date), and the names of the contract's flagging rules. A reason shows values of
+    numbers, moments and enumerations only (of these single words), none personal.
     """
     return check_against(table, table, contract)
 
@@ -133,7 +135,11 @@ def _flag_masks(table: pa.Table, contract: Contract) -> dict[str, np.ndarray]:
     masks = {f"out_of_range:{c.name}": _outside(table, c) for c in contract.columns if (c.low, c.high) != (None, None)}
     masks |= {rule.name: _violated(table, rule) for rule in contract.rules if rule.action == "flag"}
     if contract.event_time:
-        masks[f"future:{contract.event_time}"] = _future(table[contract.event_time], table["_ingested_at"])
+        times = table[contract.event_time]
+        masks[f"future:{contract.event_time}"] = _future(times, table["_ingested_at"])
+        masks[f"past:{contract.event_time}"] = _numpy(
+            pc.fill_null(pc.less(times, pa.scalar(_NO_CLOCK, pa.timestamp("us", "UTC")).cast(times.type)), False)
+        )
     return masks
 
 
