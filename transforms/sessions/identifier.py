@@ -28,6 +28,11 @@ def session_ids(
     names = hashes.column_names
     words = np.empty((len(visitor), 2), ">u8")
     words[:, 0], words[:, 1] = key_hashes(hashes, names), key_hashes(hashes, names[::-1])
+    return hexadecimal(words)
+
+
+def hexadecimal(words: np.ndarray) -> pa.Array:
+    """Rows of two big-endian 64-bit words -> their 32 hexadecimal digits."""
     text = _HEX[words.view(np.uint8)]
-    places = np.arange(len(visitor) + 1, dtype=np.int32) * 32
-    return pa.Array.from_buffers(pa.string(), len(visitor), [None, pa.py_buffer(places), pa.py_buffer(text)])
+    places = np.arange(len(words) + 1, dtype=np.int32) * 32
+    return pa.Array.from_buffers(pa.string(), len(words), [None, pa.py_buffer(places), pa.py_buffer(text)])
