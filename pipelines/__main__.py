@@ -202,6 +202,28 @@ def sessionize(
 
 
 @app.command()
+def attribution(
+    touchpoints: Annotated[
+        str, typer.Option("--touchpoints", help="a file, a folder or a glob: CSV, JSON lines, Parquet, .gz")
+    ],
+    out: Annotated[str, typer.Option("--out", help="credit.parquet, .csv or .jsonl (.gz)")],
+    map: Annotated[list[str] | None, typer.Option("--map", help="person=COLUMN, channel=COLUMN, time= ...")] = None,
+    lookback: Annotated[float, typer.Option("--lookback", help="days that a touch counts before a conversion")] = 90,
+    half_life: Annotated[float, typer.Option("--half-life", help="days, of time decay")] = 7,
+    ends_share: Annotated[float, typer.Option("--ends-share", help="first and last touch's, of position")] = 0.4,
+    rejects: Annotated[str | None, typer.Option("--rejects", help="a file for the rows that cannot be used")] = None,
+    format: Annotated[str | None, typer.Option("--format", help="jsonl, csv or parquet; by default by name")] = None,
+    json: Json = False,
+) -> None:
+    """Which channels brought the conversions in your own file: every model side by side."""
+    from pipelines.attribution import run_attribution
+    from transforms.gold.attribution.touchpoints import AttributionRules
+
+    rules = AttributionRules(lookback, half_life, ends_share)
+    run_attribution(touchpoints, out, map or [], rejects, rules, format, json)
+
+
+@app.command()
 def demo(
     out: Annotated[str, typer.Option("--out", help="the folder for input, lake and report")] = "demo",
     orders: Annotated[str | None, typer.Option("--orders", help="Online Retail II as Parquet")] = None,

@@ -50,10 +50,12 @@ def write_events(path: Path, rows: int, seed: int = 1) -> None:
 
 
 def ours(source: str, out: str) -> None:
-    from pipelines.sessionize import plan, sessionize
+    from pipelines.own_files import plan
+    from pipelines.sessionize import sessionize
+    from transforms.sessions.own_file import TARGETS
     from transforms.sessions.rules import SessionRules
 
-    sessionize(plan(source, {}), out, SessionRules(gap_seconds=GAP_SECONDS))
+    sessionize(plan(source, TARGETS, {}), out, SessionRules(gap_seconds=GAP_SECONDS))
 
 
 def polars(source: str, out: str) -> None:

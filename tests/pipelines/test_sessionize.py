@@ -8,10 +8,12 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from pipelines.sessionize import plan, sessionize
+from pipelines.own_files import plan
+from pipelines.sessionize import sessionize
 from tests.pipelines.test_cli import c360
 from tests.sessions import plain_sessions as plain
 from transforms.errors import UserError
+from transforms.sessions.own_file import TARGETS
 from transforms.sessions.rules import SessionRules
 from transforms.sessions.spool import Spool
 
@@ -50,7 +52,7 @@ def test_every_format_gives_the_sessions_of_the_definition(tmp_path, name):
     rows = events()
     write(tmp_path / name, rows)
     out = tmp_path / "s.parquet"
-    result = sessionize(plan(str(tmp_path / name), {}), str(out), SessionRules(gap_seconds=7200))
+    result = sessionize(plan(str(tmp_path / name), TARGETS, {}), str(out), SessionRules(gap_seconds=7200))
     expected = plain.sessions(rows, SessionRules(gap_seconds=7200))
     assert plain.without_ids(pl.read_parquet(out).to_arrow()) == expected
     assert (result.events, result.sessions, result.visitors, result.rejected) == (3000, len(expected), 200, {})
@@ -65,7 +67,7 @@ def test_many_buckets_on_disk_and_several_files_give_the_same_rows(tmp_path, mon
     (tmp_path / "in" / "empty.csv").write_text("")
     monkeypatch.setattr("pipelines.sessionize.BUCKET_BYTES", 10_000)
     monkeypatch.setattr(Spool.__init__, "__defaults__", (50_000,))
-    result = sessionize(plan(str(tmp_path / "in"), {}), str(tmp_path / "s.parquet"), SessionRules())
+    result = sessionize(plan(str(tmp_path / "in"), TARGETS, {}), str(tmp_path / "s.parquet"), SessionRules())
     assert result.spilled_bytes > 0
     found = pl.read_parquet(tmp_path / "s.parquet").sort("visitor", "started_at").to_arrow()
     assert plain.without_ids(found) == plain.sessions(rows, SessionRules())
@@ -116,5 +118,5 @@ def test_a_mistake_is_one_clear_line(tmp_path, arguments, expected):
 def test_a_file_without_a_header_does_not_show_its_first_row(tmp_path):
     (tmp_path / "e.csv").write_text("ann.lee,Ann,home\nbob.day,Bob,cart\n")
     with pytest.raises(UserError, match="is there a header line") as caught:
-        plan(str(tmp_path / "e.csv"), {})
+        plan(str(tmp_path / "e.csv"), TARGETS, {})
     assert "Ann" not in str(caught.value) and "ann.lee" not in str(caught.value)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from transforms.own_rows import type_rows
+from transforms.sessions.event import EVENTS
 from transforms.sessions.moments import read_moments
-from transforms.sessions.own_file import type_events
 
 MOMENT = datetime(2010, 6, 1, 12, 30, 15, 250_000, tzinfo=UTC)
 
@@ -61,8 +62,8 @@ def test_each_row_is_an_event_or_at_fault_once_by_its_first_rule():
             "page": ["", "/", "/", "/", "/", "/", "/"],
         }
     )
-    typed = type_events(rows)
-    assert typed.events.rows() == [("a", datetime(2010, 6, 1, tzinfo=UTC), None, Decimal("1.25"))]
+    typed = type_rows(rows, EVENTS)
+    assert typed.rows.rows() == [("a", datetime(2010, 6, 1, tzinfo=UTC), None, Decimal("1.25"))]
     found = {(rule, place) for rule, _, places in typed.faults for place in places.tolist()}
     assert found == {
         ("required", 1), ("required", 2), ("not_a_timestamp", 3), ("required", 4), ("not_a_number", 5), ("required", 6),
@@ -72,4 +73,4 @@ def test_each_row_is_an_event_or_at_fault_once_by_its_first_rule():
 
 def test_numbers_as_visitors_are_text_without_a_point():
     rows = pl.DataFrame({"visitor": [13085.0, None, 7.0], "event_time": [1275395415] * 3})
-    assert type_events(rows).events["visitor"].to_list() == ["13085", "7"]
+    assert type_rows(rows, EVENTS).rows["visitor"].to_list() == ["13085", "7"]

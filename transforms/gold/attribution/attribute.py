@@ -82,11 +82,12 @@ def attribute(counts: PathCounts, rules: AttributionRules = AttributionRules()) 
 
 
 def _markov(steps: pa.Table, order: int, totals: np.ndarray) -> np.ndarray:
-    """Totals shared by removal effect; without any value, value is shared as conversions are (and is 0)."""
+    """Totals shared by removal effect; value is shared as conversions are where refunds turn an effect around."""
     effects = removal_effects(build_chain(steps, order))
+    if len(effects) and (effects[:, 1].min() < 0 or effects[:, 1].sum() <= 0 or totals[1] <= 0):
+        effects[:, 1] = effects[:, 0]
     sums = effects.sum(axis=0)
-    shares = np.divide(effects, sums, out=np.zeros_like(effects), where=sums > 0)
-    return shares * totals
+    return np.divide(effects, sums, out=np.zeros_like(effects), where=sums > 0) * totals
 
 
 def _rows(model: str, channels: tuple[str, ...], credit: np.ndarray, outside: list[int]) -> pl.DataFrame:
