@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from decimal import Decimal
 from html import escape
 from itertools import groupby, pairwise
@@ -35,7 +35,9 @@ def counts(facts: ReportFacts) -> str:
         numbers = [words.count(sums[name]) if sums else "–" for name in COUNTED[:4]]
         even = sums is None or sums["read"] == sums["accepted"] + sums["rejected"] + sums["duplicates"]
         wrong += not even
-        lines.append([row["layer"], words.title(row["table"]), *numbers, words.count(row["rows"]), _check(even)])
+        lines.append(
+            [row["layer"], words.title(row["table"]), *numbers, words.count(row["rows"]), _check(even) if sums else "–"]
+        )
     head = ("layer", "table", "read", "accepted", "rejected", "duplicates", "rows now", "adds up")
     says = (
         "In every run, rows read = accepted + rejected + duplicates."
@@ -55,16 +57,19 @@ def _rejects(facts: ReportFacts) -> tuple[str, str]:
     if not rows:
         return "", ""
     docs = {rule.name: rule.doc for contract in CONTRACTS.values() for rule in contract.rules}
-    top = rows[:10]
-    labels = [f"{words.short(row['rule'], 28)}" for row in top]
-    texts = [f"{words.count(row['rows'])}" for row in top]
-    total = sum(row["rows"] for row in rows)
+    by_rule: Counter[str] = Counter()
+    for row in rows:
+        by_rule[row["rule"]] += row["rows"]
+    top, total = by_rule.most_common(10), by_rule.total()
+    rest = total - sum(count for _, count in top)
+    bars = [*top, (f"{len(by_rule) - len(top)} other rules", rest)] if rest else top
     replayed = sum(row["rows"] for row in rows if row["status"] == "replayed")
-    most = words.share(top[0]["rows"], total)
-    says = f"{words.of(total, 'row')} refused; the rule {top[0]['rule']} refused most ({most})."
+    first, most = top[0]
+    says = f"{words.of(total, 'row')} refused; the rule {first} refused most ({words.share(most, total)})."
     says += f" {words.of(replayed, 'row')} came through a replay since." if replayed else ""
-    draw = plots.bars(labels, [row["rows"] for row in top], texts, plots.SECOND)
-    drawn = plots.svg("rejects", "Bars: rejected rows by rule", draw, height=0.7 + 0.3 * max(len(top), 4))
+    labels, counts = [words.short(rule, 28) for rule, _ in bars], [count for _, count in bars]
+    draw = plots.bars(labels, counts, [words.count(count) for count in counts], plots.SECOND)
+    drawn = plots.svg("rejects", "Bars: rejected rows by rule", draw, height=0.7 + 0.3 * max(len(bars), 4))
     lines = [
         [
             words.title(row["table"]),
