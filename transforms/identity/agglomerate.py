@@ -173,8 +173,8 @@ def alike(one: str, other: str) -> bool:
     """Whether two values may be one: the same, one letter or digit off, or a date with day and month swapped."""
     if one == other or OSA.distance(one, other, score_cutoff=1) <= 1:
         return True
-    first, second = one.split("-"), other.split("-")
-    return len(first) == 3 and len(second) == 3 and first == [second[0], second[2], second[1]]
+    first, second = one.replace("-", ""), other.replace("-", "")
+    return len(first) == len(second) == 8 and first == second[:4] + second[6:] + second[4:6]
 
 
 def _reasons(joined: _Joined, columns: list[str], bits: list[float], least_bits: float) -> list[tuple[str, str, str]]:
