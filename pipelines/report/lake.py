@@ -60,7 +60,7 @@ def _rejects(facts: ReportFacts) -> tuple[str, str]:
     by_rule: Counter[str] = Counter()
     for row in rows:
         by_rule[row["rule"]] += row["rows"]
-    top, total = by_rule.most_common(10), by_rule.total()
+    top, total = by_rule.most_common(len(by_rule) if len(by_rule) <= 12 else 11), by_rule.total()
     rest = total - sum(count for _, count in top)
     bars = [*top, (f"{len(by_rule) - len(top)} other rules", rest)] if rest else top
     replayed = sum(row["rows"] for row in rows if row["status"] == "replayed")
