@@ -29,7 +29,16 @@ setup(
             "matplotlib>=3.11",
         ],
         "stream": ["azure-eventhub>=5.15.1,<5.16", "azure-identity>=1.27", "fastavro>=1.13", "prometheus-client>=0.20"],
-        "test": ["pytest>=9", "hypothesis>=6", "pytest-xdist>=3.8", "ruff", "mypy", "pre-commit>=4", "duckdb>=2", "recordlinkage>=0.16"],
+        "test": [
+            "pytest>=9",
+            "hypothesis>=6",
+            "pytest-xdist>=3.8",
+            "ruff",
+            "mypy",
+            "pre-commit>=4",
+            "duckdb>=2",
+            "recordlinkage>=0.16",
+        ],
     },
     entry_points={"console_scripts": ["c360=pipelines.__main__:main"]},
 )

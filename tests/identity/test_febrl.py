@@ -16,7 +16,9 @@ def link_febrl_4(leave_out: tuple[str, ...]) -> dict[str, float]:
     scored = score_pairs(first, RULES, against=second, within=False)
     keys = pa.concat_tables([first, second])["record_key"]
     edges = pl.DataFrame(pl.from_arrow(scored.edges)).filter(pl.col("probability") >= RULES.match_probability)
-    assert edges["left"].is_in(pl.Series(first["record_key"]).implode()).all()  # only across the files, the first is left
+    assert (
+        edges["left"].is_in(pl.Series(first["record_key"]).implode()).all()
+    )  # only across the files, the first is left
     assert edges["right"].is_in(pl.Series(second["record_key"]).implode()).all()
     found = edges.select(left=pl.min_horizontal("left", "right"), right=pl.max_horizontal("left", "right"))
     return quality(found, pairs_within(keys, person_of(keys)))

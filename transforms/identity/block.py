@@ -29,7 +29,7 @@ class Blocks:
     Attributes:
       key: for each record the number of its block, NONE outside.
       order: the records that are in blocks, block by block, within a block first those of the first table.
-      ends: for each place in `order` up to where (exclusive) its partners reach; they begin right behind it, or at `starts`.
+      starts, ends: for each place in `order` from where to where (exclusive) its partners reach.
       windowed: for each record, whether its block was too large.
     """
 
@@ -69,7 +69,7 @@ class Candidates:
         return pa.Table.from_pylist([block.report() for block in self.blocks], BLOCKS)
 
     def chunks(self, size: int, every: int = 1) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Pairs (two arrays of record numbers, left below right), about `size` at a time; with `every`, one in so many."""
+        """Pairs (two arrays of record numbers, left below right), about `size` at a time; of `every` so many, one."""
         for number, block in enumerate(self.blocks):
             for left, right in _pairs(block, size * every, every):
                 fresh = np.ones(len(left), bool)
@@ -104,16 +104,18 @@ def find_candidates(records: Encoded, rules: IdentityRules, within: bool = True)
       records: where some are not `new`, pairs have at least one that is.
       within: whether two new records may be a pair; not where two files are linked that hold no duplicates.
 
-    A block of more than `block_rows` records is refined by the rule's further keys, one after the other; a record without
-    such a key meets those that have none either. What stays too large is sorted by content, and each record meets the
-    `window` records behind it. Time and memory are bounded by records times `block_rows`, whatever the data.
+    A block of more than `block_rows` records is refined by the rule's further keys, one after the other; a record
+    without such a key meets those that have none either. What stays too large is sorted by content, and each record
+    meets the `window` records behind it. Time and memory are bounded by records times `block_rows`, whatever the data.
     """
     content: list[np.ndarray] = []
     blocks = tuple(_blocks(records, rule, rules, within, content) for rule in rules.blocking)
     return Candidates(blocks, records.new, within)
 
 
-def _blocks(records: Encoded, rule: BlockingRule, rules: IdentityRules, within: bool, content: list[np.ndarray]) -> Blocks:
+def _blocks(
+    records: Encoded, rule: BlockingRule, rules: IdentityRules, within: bool, content: list[np.ndarray]
+) -> Blocks:
     key = _joined_all([block_key(records, name) for name in rule.keys])
     coarse = _possible(key, records.new, within)
     refined = 0

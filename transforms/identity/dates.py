@@ -31,8 +31,9 @@ def fold_dates(values: pl.Series) -> pl.Series:
     word = pl.col("c").struct.field
     named = pl.coalesce("c_month_1", "c_month_2")
     frame = frame.with_columns(
-        c_month_1=word("m1").replace_strict(_NUMBERS, default=None), c_month_2=word("m2").replace_strict(_NUMBERS, default=None)
-    )  # fmt: skip
+        c_month_1=word("m1").replace_strict(_NUMBERS, default=None),
+        c_month_2=word("m2").replace_strict(_NUMBERS, default=None),
+    )
     found = frame.select(
         pl.coalesce(
             _joined(*(pl.col("a").struct.field(p) for p in "ymd")),

@@ -83,7 +83,9 @@ def encode_records(records: pa.Table, against: pa.Table | None = None) -> Encode
     """Encodes standard records, those of `against` among them."""
     tables = [records] if against is None else [records, against]
     names = [RECORD_KEY, *(name for name in FIELDS if any(name in table.column_names for table in tables))]
-    table = pa.concat_tables([t.select([n for n in names if n in t.column_names]) for t in tables], promote_options="default")
+    table = pa.concat_tables(
+        [t.select([n for n in names if n in t.column_names]) for t in tables], promote_options="default"
+    )
     new = np.arange(table.num_rows) < records.num_rows
     order = pl.Series(table[RECORD_KEY]).arg_sort().to_numpy()
     frame = pl.DataFrame(pl.from_arrow(table))
@@ -95,10 +97,10 @@ def encode_records(records: pa.Table, against: pa.Table | None = None) -> Encode
         codes, values = encode(pl.concat([frame[n].alias("") for n in shared]))
         for n, part in zip(shared, np.split(codes, len(shared)), strict=True):
             columns[n] = Column(part[order], values)
-    for n in texts:
-        if n not in shared:
-            codes, values = encode(frame[n])
-            columns[n] = Column(codes[order], values)
+    for name in texts:
+        if name not in shared:
+            codes, values = encode(frame[name])
+            columns[name] = Column(codes[order], values)
     return Encoded(frame[RECORD_KEY].gather(order), new[order], columns, flags)
 
 
@@ -108,7 +110,9 @@ def encode(values: pl.Series) -> tuple[np.ndarray, pl.Series]:
     if isinstance(made, pa.ChunkedArray):
         made = made.combine_chunks()
     coded = made.dictionary_encode()
-    return coded.indices.fill_null(NONE).to_numpy(zero_copy_only=False).astype(np.int32), pl.Series(pl.from_arrow(coded.dictionary))
+    return coded.indices.fill_null(NONE).to_numpy(zero_copy_only=False).astype(np.int32), pl.Series(
+        pl.from_arrow(coded.dictionary)
+    )
 
 
 def joined(parts: list[np.ndarray]) -> np.ndarray:

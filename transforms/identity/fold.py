@@ -9,10 +9,11 @@ from transforms.silver.address import STREET_WORDS
 
 # What people and systems write where they have no value.
 _NOTHING = ("na", "n a", "none", "null", "nan", "nil", "unknown", "unk", "not available", "not known", "not given",
-            "no name", "anonymous", "missing", "undefined", "xx", "xxx", "xxxx", "test", "dummy", "empty", "tbd")  # fmt: skip
+            "no name", "anonymous", "missing", "undefined", "xx", "xxx", "xxxx", "test", "dummy", "empty")  # fmt: skip
 _TITLES = r"^(?:mr|mrs|ms|miss|dr|prof|sir|herr|frau|mme|mlle) (\S)"
 _SHORT_WORDS = {long.lower(): short for short, long in STREET_WORDS.items() if long.lower() != short} | {
-    "street": "st", "str": "st", "road": "rd", "avenue": "av", "ave": "av", "avenida": "av", "calle": "c", "boulevard": "bd", "blvd": "bd",
+    "street": "st", "str": "st", "road": "rd", "avenue": "av", "ave": "av", "avenida": "av", "calle": "c",
+    "boulevard": "bd", "blvd": "bd",
     "apartment": "flat", "apt": "flat", "suite": "flat", "unit": "flat", "saint": "st", "north": "n", "south": "s",
     "east": "e", "west": "w", "mount": "mt", "fort": "ft", "village": "vlge", "caravan": "caravn",
 }  # fmt: skip
@@ -94,5 +95,3 @@ def _sound(name: str) -> str:
     coded = name.replace("ph", "f").translate(_CLASSES).replace("7", "")
     kept = [a for a, b in zip(coded[1:], coded, strict=False) if a != b and a != "0"]
     return first + "".join(kept[:3])
-
-

@@ -66,7 +66,11 @@ def _sorted_words(values: pl.Series) -> pl.Series:
 
 def _name_sounds(values: pl.Series) -> pl.Series:
     """How the two longest words of a whole name sound."""
-    longest = values.str.split(" ").list.eval(pl.element().sort_by(pl.element().str.len_bytes(), descending=True)).list.head(2)
+    longest = (
+        values.str.split(" ")
+        .list.eval(pl.element().sort_by(pl.element().str.len_bytes(), descending=True))
+        .list.head(2)
+    )
     return pl.Series([" ".join(sorted(sound(words))) for words in longest.to_list()], dtype=pl.String)
 
 
@@ -87,4 +91,3 @@ _DERIVED: Mapping[str, Callable[[Encoded], np.ndarray]] = {
     "name_sounds": _of_name(_name_sounds),
     "name_start": _of_name(lambda values: values.str.replace_all(" ", "", literal=True).str.slice(0, 4)),
 }
-

@@ -1,4 +1,4 @@
-"""On which level two records agree, for each kind of comparison: vectorised over pairs, once for each pair of values."""
+"""On which level two records agree, for each kind of comparison: vectorised, once for each pair of values."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ def comparer(kind: str, records: Encoded, fields: tuple[str, ...]) -> Compare:
     return _KINDS[kind](records, fields)
 
 
-def _between(
-    column: Column, same: int, unequal: Compare, left: np.ndarray, right: np.ndarray
-) -> np.ndarray:
+def _between(column: Column, same: int, unequal: Compare, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Levels by codes: MISSING, `same` for equal codes, else what `unequal` gives for each distinct pair of codes."""
     a, b = column.codes[left], column.codes[right]
     levels = np.full(len(a), same, np.int8)
@@ -39,9 +37,7 @@ def _between(
     return levels
 
 
-def _per_distinct(
-    a: np.ndarray, b: np.ndarray, size: int, work: Compare
-) -> np.ndarray:
+def _per_distinct(a: np.ndarray, b: np.ndarray, size: int, work: Compare) -> np.ndarray:
     if not len(a):
         return np.empty(0, np.int8)
     low, high = np.minimum(a, b).astype(np.int64), np.maximum(a, b).astype(np.int64)
@@ -57,7 +53,9 @@ def _per_distinct(
 
 
 def _winkler(words: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return process.cpdist(words[a].tolist(), words[b].tolist(), scorer=JaroWinkler.similarity, score_cutoff=0.75, dtype=np.float32)
+    return process.cpdist(
+        words[a].tolist(), words[b].tolist(), scorer=JaroWinkler.similarity, score_cutoff=0.75, dtype=np.float32
+    )
 
 
 def _edits(words: np.ndarray, a: np.ndarray, b: np.ndarray, most: int = 2) -> np.ndarray:
@@ -122,7 +120,7 @@ def _given_name(records: Encoded, fields: tuple[str, ...]) -> Compare:
 
 
 def _swapped(records: Encoded, fields: tuple[str, ...], left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Places of pairs whose first name is the other's last, in one direction exactly, in the other nearly or unknown."""
+    """Places of pairs whose first name is the other's last, one way exactly, the other way nearly or unknown."""
     one, other = records.column(fields[0]), records.column(fields[1])
     a, b, c, d = one.codes[left], other.codes[right], other.codes[left], one.codes[right]
     exact = ((a == b) & (a >= 0)) | ((c == d) & (c >= 0))
@@ -255,7 +253,11 @@ def _street(records: Encoded, fields: tuple[str, ...]) -> Compare:
             houses_length[a[doubtful]], houses_length[b[doubtful]]) >= 2)  # fmt: skip
         missing_house = ~(numbered[a] & numbered[b])
         return np.select(
-            [near & same_house, near & (similar_house | missing_house | (alike >= 0.95)), (alike >= 0.6) & same_house | near],
+            [
+                near & same_house,
+                near & (similar_house | missing_house | (alike >= 0.95)),
+                (alike >= 0.6) & same_house | near,
+            ],
             [number("typo"), number("same street"), number("similar")],
             number("different"),
         ).astype(np.int8)
@@ -277,7 +279,7 @@ def _area(records: Encoded, fields: tuple[str, ...]) -> Compare:
         found = np.select(
             [(postcode == same) & (good_city | (city == MISSING)), postcode == same, (postcode == typo) & good_city,
              good_city, postcode == typo, state == level("code", "same")],
-            [number(name) for name in ("same", "same postcode", "similar postcode", "same city", "similar", "same state")],
+            [number(n) for n in ("same", "same postcode", "similar postcode", "same city", "similar", "same state")],
             number("different"),
         )  # fmt: skip
         found[(postcode == MISSING) & (city == MISSING)] = MISSING
@@ -291,7 +293,9 @@ def _text(records: Encoded, fields: tuple[str, ...]) -> Compare:
     words = column.compact
 
     def unequal(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        alike = process.cpdist(words[a].tolist(), words[b].tolist(), scorer=OSA.normalized_similarity, score_cutoff=0.7, dtype=np.float32)
+        alike = process.cpdist(
+            words[a].tolist(), words[b].tolist(), scorer=OSA.normalized_similarity, score_cutoff=0.7, dtype=np.float32
+        )
         similar = (alike >= 0.78) | (_winkler(words, a, b) >= 0.92)
         return np.where(similar, number("similar"), number("different")).astype(np.int8)
 

@@ -28,7 +28,7 @@ class Proof:
     def rule_of(
         self, left: np.ndarray, right: np.ndarray, levels: np.ndarray, comparisons: tuple[Comparison, ...]
     ) -> np.ndarray:
-        """The first rule (its place in `names`) that proves each pair, -1 for none or where the records contradict it."""
+        """The first rule (place in `names`) that proves each pair; -1 for none, or where the records contradict it."""
         found = np.full(len(left), -1, np.int64)
         for number in reversed(range(len(self.names))):
             codes = self._codes[number]
@@ -39,6 +39,7 @@ class Proof:
 
 def _contradicted(levels: np.ndarray, comparisons: tuple[Comparison, ...]) -> np.ndarray:
     """Another birth date and another given name (or whole name): a card or an address used by two."""
+
     def differs(name: str) -> np.ndarray | None:
         at = [k for k, c in enumerate(comparisons) if c.name == name]
         return levels[:, at[0]] == KINDS[comparisons[at[0]].kind].names.index("different") if at else None

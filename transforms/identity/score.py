@@ -12,13 +12,13 @@ from transforms.errors import UserError
 from transforms.identity.block import Candidates, find_candidates
 from transforms.identity.compare import Comparer
 from transforms.identity.encode import Encoded, encode_records
-from transforms.identity.weigh import Evidence, odds_of_same
 from transforms.identity.kinds import KINDS
 from transforms.identity.model import SAME, LinkModel
 from transforms.identity.proof import Proof
 from transforms.identity.rules import IdentityRules
 from transforms.identity.standard import standardise_records
 from transforms.identity.train import train_model
+from transforms.identity.weigh import Evidence, odds_of_same
 
 EDGES = pa.schema([
     pa.field("left", pa.string(), nullable=False),  # record keys
@@ -72,9 +72,13 @@ class ScoredPairs:
         lefts, rights = (_places(self.evidence.comparer.records, edges[side]) for side in ("left", "right"))
         bits = _waterfall(self.evidence, lefts, rights)[1]
         names = [f"bits_{c.name}" for c in self.model.comparisons]
-        return edges.select(["left", "right"]).append_column("bits_start", pa.array(bits[:, 0])) if not names else pa.table(
-            {"left": edges["left"], "right": edges["right"], "bits_start": bits[:, 0]}
-            | {name: bits[:, k + 1] for k, name in enumerate(names)}
+        return (
+            edges.select(["left", "right"]).append_column("bits_start", pa.array(bits[:, 0]))
+            if not names
+            else pa.table(
+                {"left": edges["left"], "right": edges["right"], "bits_start": bits[:, 0]}
+                | {name: bits[:, k + 1] for k, name in enumerate(names)}
+            )
         )
 
 
@@ -138,7 +142,7 @@ def _table(records: Encoded, parts: list[np.ndarray], proof: Proof) -> pa.Table:
         "l": left, "r": right, "weight": weight, "probability": probability,
         "kind": np.where(proven >= 0, "deterministic", "probabilistic"),
         "rule": np.array([*proof.names, "model"], object)[proven].tolist(),
-    }, schema_overrides={"weight": pl.Float64, "probability": pl.Float64, "kind": pl.String, "rule": pl.String})  # fmt: skip
+    }, schema_overrides={"kind": pl.String, "rule": pl.String})  # fmt: skip
     frame = frame.unique(["l", "r"], keep="any").sort("l", "r")  # pairs of windowed blocks may have come twice
     keys = records.keys
     frame = frame.with_columns(left=keys.gather(frame["l"]), right=keys.gather(frame["r"]))
@@ -177,7 +181,9 @@ def _explain(evidence: Evidence, left: str, right: str) -> pa.Table:
     for k, c in enumerate(evidence.model.comparisons):
         values = [_value(records, c.fields if c.kind == "area" else c.fields[:1], int(place)) for place in places]
         name = KINDS[c.kind].names[levels[0, k]]
-        rows.append({"comparison": c.name, "level": name, "bits": float(bits[0, k + 1]), "left": values[0], "right": values[1]})
+        rows.append(
+            {"comparison": c.name, "level": name, "bits": float(bits[0, k + 1]), "left": values[0], "right": values[1]}
+        )
     return pa.Table.from_pylist(rows, CONTRIBUTIONS)
 
 

@@ -22,7 +22,9 @@ def train_model(comparer: Comparer, candidates: Candidates, rules: IdentityRules
     every = max(1, -(-candidates.total // rules.training_pairs))
     patterns, counts = _patterns(comparer, candidates, rules.chunk_pairs, every)
     chance = _chance(comparer, candidates, min(rules.training_pairs, int(all_pairs) * 2))
-    return learn_model(comparer.comparisons, unpack(patterns, comparer.comparisons), counts * every, chance, all_pairs, len(new))
+    return learn_model(
+        comparer.comparisons, unpack(patterns, comparer.comparisons), counts * every, chance, all_pairs, len(new)
+    )
 
 
 def _patterns(comparer: Comparer, candidates: Candidates, size: int, every: int) -> tuple[np.ndarray, np.ndarray]:
