@@ -224,27 +224,23 @@ def attribution(
 
 
 @app.command()
-def journeys(
-    events: Annotated[str, typer.Option("--events", help="a file, a folder or a glob: CSV, JSON lines, Parquet, .gz")],
-    start: Annotated[str | None, typer.Option("--from", help="a step: who gets from it to --to, and how")] = None,
-    goal: Annotated[str | None, typer.Option("--to", help="a step; without --from: what counts as conversion")] = None,
-    funnel: Annotated[str | None, typer.Option("--funnel", help="steps in order: VIEW,CART,ORDER")] = None,
-    window: Annotated[
-        float | None, typer.Option("--window", help="days that a pass through the funnel may take")
-    ] = None,
-    gap: Annotated[float, typer.Option("--gap", help="days of silence that end a journey")] = 30,
-    out: Annotated[str | None, typer.Option("--out", help="the answer as .parquet, .csv or .jsonl (.gz)")] = None,
-    map: Annotated[list[str] | None, typer.Option("--map", help="person=COLUMN, time=COLUMN, step=COLUMN")] = None,
+def clv(
+    transactions: Annotated[
+        str, typer.Option("--transactions", help="a file, a folder or a glob: CSV, JSON lines, Parquet, .gz")
+    ],
+    out: Annotated[str, typer.Option("--out", help="value.parquet, .csv or .jsonl (.gz)")],
+    map: Annotated[list[str] | None, typer.Option("--map", help="customer=COLUMN, date=COLUMN, amount= ...")] = None,
+    holdout: Annotated[str, typer.Option("--holdout", help="what models are fitted for and judged by")] = "90d",
+    model: Annotated[str, typer.Option("--model", help="serve this one, whoever wins")] = "",
+    as_of: Annotated[str | None, typer.Option("--as-of", help="YYYY-MM-DD: nothing later is read")] = None,
     rejects: Annotated[str | None, typer.Option("--rejects", help="a file for the rows that cannot be used")] = None,
     format: Annotated[str | None, typer.Option("--format", help="jsonl, csv or parquet; by default by name")] = None,
     json: Json = False,
 ) -> None:
-    """How people get from step to step in your own file: ways, funnels, transitions, time to convert."""
-    from pipelines.journeys import Question, run_journeys
+    """What each customer in your own order file will be worth, by the model that foresees best."""
+    from pipelines.clv import run_clv
 
-    steps = tuple(name.strip() for name in funnel.split(",") if name.strip()) if funnel else ()
-    question = Question(start, goal, steps, gap, window)
-    run_journeys(events, out, question, map or [], rejects, format, json)
+    run_clv(transactions, out, map or [], holdout, model, as_of, rejects, format, json)
 
 
 @app.command()

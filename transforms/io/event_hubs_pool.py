@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from transforms.errors import UserError
 from transforms.io.event_hubs_client import EVENTS, HubReader, PartitionState
-from transforms.io.event_hubs_clock import ArrivalClock, Silence
+from transforms.io.event_hubs_clock import ArrivalClock
 from transforms.io.event_hubs_connection import HubConnection
 from transforms.positions import Piece
 
@@ -22,7 +22,6 @@ _LOCK = threading.Lock()
 _OPEN: dict[tuple[str, str], HeldReader] = {}
 _ENDS: dict[tuple[str, str], int] = {}
 _CLOCKS: dict[tuple[str, str], ArrivalClock] = {}
-_SILENCES: dict[str, Silence] = {}
 
 
 class HeldReader:
@@ -159,12 +158,6 @@ class ReaderPool:
         """The clock of one partition, or the one of all that this process reads."""
         with _LOCK:
             return _CLOCKS.setdefault((self._name, log), ArrivalClock())
-
-    @property
-    def silence(self) -> Silence:
-        """That of all partitions that this process reads."""
-        with _LOCK:
-            return _SILENCES.setdefault(self._name, Silence())
 
     def backlog(self, log: str, position: int) -> int:
         """How many events are known to wait from `position` on; at least 1, since more may come."""

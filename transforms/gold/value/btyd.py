@@ -93,7 +93,8 @@ class Btyd:
             nodes, weights = _beta_nodes(self.a, self.b + repeats + self.flips)
             for rows in np.array_split(here, len(here) // 50_000 + 1):
                 growth = np.log1p(np.multiply.outer(weeks / (self.alpha + T[rows]), nodes))
-                result[rows] = -np.expm1(-(self.r + repeats) * growth) @ (weights / nodes)
+                # Summed row by row: a matrix product may round differently for other neighbours.
+                result[rows] = (-np.expm1(-(self.r + repeats) * growth) * (weights / nodes)).sum(axis=1)
         return result * self.alive(x, t_x, T)
 
     def quantile(self, x: np.ndarray, t_x: np.ndarray, T: np.ndarray, weeks: float, level: float) -> np.ndarray:
