@@ -218,7 +218,7 @@ def test_the_source_limits_itself(connection):
 
 def test_a_connection_that_says_nothing_is_left_for_another(connection, monkeypatch):
     put(connection, "silent", [b"1"])
-    steps = Steps(connection, "silent", limits=Limits(ask_seconds=0.2))
+    steps = Steps(connection, "silent", limits=Limits(ask_seconds=0.2, reader_processes=0))
     steps.until()
     [held] = [held for held in event_hubs_pool._OPEN.values() if held.log == "silent/0"]
     mute = held._reader._consumer

@@ -66,6 +66,8 @@ class Limits:
       one_clock: one process reads all partitions, and the engine mixes up their watermarks as Prism does; see
         `ArrivalClock`.
       until_idle_seconds: ends the read of a partition that was silent for so long; None reads for ever.
+      reader_processes: how many processes beside each worker step the client, about 25,000 events a second each; they
+        read on while the worker is busy, one pull of each partition ahead. 0: the worker does it.
     """
 
     max_events: int = 5_000
@@ -82,6 +84,7 @@ class Limits:
     check_seconds: float = 60.0
     one_clock: bool = False
     until_idle_seconds: float | None = None
+    reader_processes: int = 1
 
     def __post_init__(self) -> None:
         for name in ("max_events", "max_bytes", "pull_seconds", "max_events_per_second", "max_bytes_per_second"):
@@ -168,7 +171,7 @@ class _ReadFn(beam.DoFn, RestrictionProvider):
         self, connection: HubConnection, start: Callable[[str], int], limits: Limits, owner_level: int | None
     ) -> None:
         self._start, self._limits = start, limits
-        self._pool = ReaderPool(connection, owner_level)
+        self._pool = ReaderPool(connection, owner_level, limits.reader_processes)
         self._events, self._bytes, self._gaps, self._lost = (
             Metrics.counter("event_hubs", name) for name in ("events", "bytes", "gaps", "lost_events")
         )

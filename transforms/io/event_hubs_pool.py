@@ -14,6 +14,7 @@ from transforms.errors import UserError
 from transforms.io.event_hubs_client import EVENTS, HubReader, PartitionState
 from transforms.io.event_hubs_clock import ArrivalClock
 from transforms.io.event_hubs_connection import HubConnection
+from transforms.io.event_hubs_process import AheadReader, ReadingProcess
 from transforms.positions import Piece
 
 IDLE_CLOSE_SECONDS = 120.0
@@ -22,12 +23,13 @@ _LOCK = threading.Lock()
 _OPEN: dict[tuple[str, str], HeldReader] = {}
 _ENDS: dict[tuple[str, str], int] = {}
 _CLOCKS: dict[tuple[str, str], ArrivalClock] = {}
+_PROCESSES: list[ReadingProcess] = []
 
 
 class HeldReader:
     """A reader with what is known of its partition."""
 
-    def __init__(self, reader: HubReader) -> None:
+    def __init__(self, reader: HubReader | AheadReader) -> None:
         self._reader = reader
         self._asked = dict.fromkeys(("partitions", "state"), time.monotonic())
         self._last_event = time.monotonic()
@@ -130,10 +132,13 @@ class HeldReader:
 
 
 class ReaderPool:
-    """Lends readers; one that is lent is nobody else's. Pickles as what it needs to open others."""
+    """Lends readers; one that is lent is nobody else's. Pickles as what it needs to open others.
 
-    def __init__(self, connection: HubConnection, owner_level: int | None) -> None:
-        self._connection, self._owner_level = connection, owner_level
+    `processes` is how many others do the reading, for all pools of this one; 0: it is done here.
+    """
+
+    def __init__(self, connection: HubConnection, owner_level: int | None, processes: int = 0) -> None:
+        self._connection, self._owner_level, self._processes = connection, owner_level, processes
         self._name = uuid.uuid4().hex
 
     @contextlib.contextmanager
@@ -146,13 +151,26 @@ class ReaderPool:
             held.close()
             held = None
         if held is None:
-            held = HeldReader(HubReader(self._connection, hub, partition, wanted, self._owner_level))
+            held = HeldReader(self._opened(hub, partition, wanted))
         try:
             yield held
         except BaseException:
             held.close()
             raise
         self._give(key, held)
+
+    def _opened(self, hub: str, partition: str, wanted: int) -> HubReader | AheadReader:
+        reads = (self._connection, hub, partition, wanted, self._owner_level)
+        if not self._processes:
+            return HubReader(*reads)
+        with _LOCK:
+            _PROCESSES[:] = [process for process in _PROCESSES if process.is_alive]
+            if len(_PROCESSES) < self._processes:
+                _PROCESSES.append(ReadingProcess())
+            else:
+                _PROCESSES.append(_PROCESSES.pop(0))  # each in its turn
+            process = _PROCESSES[-1]
+        return AheadReader(process, *reads)
 
     def clock(self, log: str = "") -> ArrivalClock:
         """The clock of one partition, or the one of all that this process reads."""
