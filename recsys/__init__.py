@@ -1,1 +1,4 @@
-"""Room for recommendations: TF Transform, TFRS retrieval and ranking, serving."""
+"""Recommendations: point-in-time examples, candidate sources, retrieval, ranking, evaluation (export and serving next).
+
+TensorFlow is imported only by the rooms that train or serve a model: retrieval, ranking, and later export and serve.
+"""
