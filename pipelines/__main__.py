@@ -224,6 +224,30 @@ def attribution(
 
 
 @app.command()
+def journeys(
+    events: Annotated[str, typer.Option("--events", help="a file, a folder or a glob: CSV, JSON lines, Parquet, .gz")],
+    start: Annotated[str | None, typer.Option("--from", help="a step: who gets from it to --to, and how")] = None,
+    goal: Annotated[str | None, typer.Option("--to", help="a step; without --from: what counts as conversion")] = None,
+    funnel: Annotated[str | None, typer.Option("--funnel", help="steps in order: VIEW,CART,ORDER")] = None,
+    window: Annotated[
+        float | None, typer.Option("--window", help="days that a pass through the funnel may take")
+    ] = None,
+    gap: Annotated[float, typer.Option("--gap", help="days of silence that end a journey")] = 30,
+    out: Annotated[str | None, typer.Option("--out", help="the answer as .parquet, .csv or .jsonl (.gz)")] = None,
+    map: Annotated[list[str] | None, typer.Option("--map", help="person=COLUMN, time=COLUMN, step=COLUMN")] = None,
+    rejects: Annotated[str | None, typer.Option("--rejects", help="a file for the rows that cannot be used")] = None,
+    format: Annotated[str | None, typer.Option("--format", help="jsonl, csv or parquet; by default by name")] = None,
+    json: Json = False,
+) -> None:
+    """How people get from step to step in your own file: ways, funnels, transitions, time to convert."""
+    from pipelines.journeys import Question, run_journeys
+
+    steps = tuple(name.strip() for name in funnel.split(",") if name.strip()) if funnel else ()
+    question = Question(start, goal, steps, gap, window)
+    run_journeys(events, out, question, map or [], rejects, format, json)
+
+
+@app.command()
 def clv(
     transactions: Annotated[
         str, typer.Option("--transactions", help="a file, a folder or a glob: CSV, JSON lines, Parquet, .gz")

@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import threading
+import time
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -18,9 +19,10 @@ from pipelines.console import user_cause
 from pipelines.stream import build, own
 from pipelines.stream_config import StreamConfig
 from transforms.io.delta_committer import rest, waiting_rows
-from transforms.io.delta_positions import Fenced
+from transforms.io.delta_positions import Fenced, OwnerWatch
 
 DONE, FAILED, RESTART = 0, 1, 3  # exit codes: ended in order; a person must do something; start again
+_OWNER_SECONDS = 10.0  # how soon a stream that has nothing to commit learns that another one took over
 _ENDED = {PipelineState.DONE, PipelineState.FAILED, PipelineState.CANCELLED}
 
 
@@ -72,8 +74,12 @@ def run_stream(config: StreamConfig, stop: threading.Event) -> int:
     root = beam.Pipeline(options=PipelineOptions(list(config.beam_args)))
     build(root, config, run, writes)
     result = root.run()
+    owned = OwnerWatch((write.uri, write.stream, write.epoch) for write in writes.values())
+    looked = time.monotonic()
     while not stop.wait(0.2) and result.state not in _ENDED:
-        pass
+        if time.monotonic() - looked >= _OWNER_SECONDS:
+            owned.check()
+            looked = time.monotonic()
     if stop.is_set():
         rest(timeout_seconds=20)  # a commit in progress is finished; bronze knows where to go on
         return DONE

@@ -27,7 +27,7 @@ def links_of(*pairs, probability=0.999, kind="probabilistic") -> list[dict]:
 
 
 def certain(*pairs) -> list[dict]:
-    return links_of(*pairs, probability=1.0, kind="deterministic")
+    return links_of(*pairs, probability=0.9999, kind="deterministic")
 
 
 def clique(prefix: str, size: int, probability=0.999) -> list[dict]:

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from tests.identity.plain_identity import as_dict
 from transforms.identity.decisions import APART, DECISIONS, TOGETHER, WITHDRAWN
-from transforms.identity.evidence import add_evidence
 from transforms.identity.guard import LINKS_SCHEMA, resolve_clusters
 from transforms.identity.persons import (
     IDENTITY_EVENTS,
@@ -19,6 +18,7 @@ from transforms.identity.persons import (
     persons_on,
     touched_persons,
 )
+from transforms.identity.reasons import add_evidence
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 

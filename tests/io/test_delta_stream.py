@@ -18,7 +18,7 @@ from transforms.batches import register_batch_coder
 from transforms.io.delta import append_rows, maintain, read_table
 from transforms.io.delta_committer import PositionCommitter, PositionGap
 from transforms.io.delta_notes import read_notes
-from transforms.io.delta_positions import Fenced, position_app, positions, take_over
+from transforms.io.delta_positions import Fenced, OwnerWatch, position_app, positions, take_over
 from transforms.io.delta_ranges import StreamWrite, write_ranges
 from transforms.io.delta_stream import WriteStream
 from transforms.io.delta_table import open_table
@@ -129,6 +129,18 @@ def test_an_older_stream_is_fenced_and_the_newer_goes_on(tmp_path: Path) -> None
         offer(first, old, [piece(log, 10, 19) for log in LOGS])
     offer(second, new, [piece(log, 10, 29) for log in LOGS])
     assert found(uri) == expected(29)
+
+
+def test_an_older_stream_that_has_nothing_to_commit_learns_of_the_newer(tmp_path: Path) -> None:
+    uri = str(tmp_path / "orders")
+    watch = OwnerWatch([(uri, "orders", take_over(uri, SCHEMA, ("_month",), "orders"))])
+    watch.check()
+    take_over(uri, SCHEMA, ("_month",), "refunds")  # another stream's business
+    append_rows(uri, pa.Table.from_batches([rows("file", 1, 3)]), (("file/1", 1),), partition_by=("_month",))
+    watch.check()
+    take_over(uri, SCHEMA, ("_month",), "orders")
+    with pytest.raises(Fenced, match="another stream has taken this table over"):
+        watch.check()
 
 
 def test_two_writers_without_a_fence_are_still_exact(tmp_path: Path) -> None:

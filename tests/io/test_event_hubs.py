@@ -1,6 +1,7 @@
 """The source: pieces without hole or overlap, watermarks, gaps, and what it refuses."""
 
 import dataclasses
+import itertools
 import time
 from datetime import UTC, datetime
 
@@ -21,8 +22,10 @@ from transforms.io.event_hubs_encode import Body
 from transforms.positions import Piece, advance
 
 TABLE = "CUSTOMER_ENGAGEMENT_EVENTS"
-HUBS = ["all", "two", "steps", "idle", "trimmed", "emptied", "short", "grown", "faults", "out", "fast", "silent"]
+HUBS = ["all", "two", "steps", "idle", "trimmed", "emptied", "short", "grown", "faults", "out", "fast", "slow", "mute"]
 QUICK = Limits(pull_seconds=0.1, poll_seconds=0.01, until_idle_seconds=0.3, max_events=400)
+
+UNTIL_IDLE = dataclasses.replace(QUICK, until_idle_seconds=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +121,33 @@ class Steps:
     @property
     def position(self):
         return self.restriction.start
+
+
+def test_a_read_until_idle_ends_when_all_partitions_are_silent_together(connection):
+    both = [Steps(connection, "slow", partition=p, limits=UNTIL_IDLE) for p in "01"]
+    both[1].fn = both[0].fn  # one process reads both
+    sent, found = {"0": [], "1": []}, {"0": [], "1": []}
+
+    def look(steps):
+        found[steps.element.id] += [element.value for element in steps()]
+        return steps.restriction is None
+
+    begun = time.monotonic()
+    with HubSender(connection, "slow", TABLE, "row") as sender:
+        while time.monotonic() - begun < 3 * UNTIL_IDLE.until_idle_seconds:  # one is silent, the other one is not
+            sent["1"].append(b"%d" % len(sent["1"]))
+            sender.send_bodies([Body(1, sent["1"][-1], 1)])
+            assert not any(look(steps) for steps in both)
+    sent["0"].append(b"last")
+    put(connection, "slow", sent["0"], 0)
+    ended = next(steps for steps in itertools.cycle(both) if look(steps))
+    [other] = [steps for steps in both if steps is not ended]
+    sent[other.element.id].append(b"behind")  # it is over by now, but this one has not looked yet
+    put(connection, "slow", [b"behind"], int(other.element.id))
+    begun = time.monotonic()
+    while not look(other):
+        assert time.monotonic() - begun < UNTIL_IDLE.until_idle_seconds
+    assert {name: whole(pieces, 0) for name, pieces in found.items()} == sent
 
 
 def test_timestamps_are_arrival_times_that_never_go_back(connection):
@@ -217,13 +247,13 @@ def test_the_source_limits_itself(connection):
 
 
 def test_a_connection_that_says_nothing_is_left_for_another(connection, monkeypatch):
-    put(connection, "silent", [b"1"])
-    steps = Steps(connection, "silent", limits=Limits(ask_seconds=0.2, reader_processes=0))
+    put(connection, "mute", [b"1"])
+    steps = Steps(connection, "mute", limits=Limits(ask_seconds=0.2, reader_processes=0))
     steps.until()
-    [held] = [held for held in event_hubs_pool._OPEN.values() if held.log == "silent/0"]
+    [held] = [held for held in event_hubs_pool._OPEN.values() if held.log == "mute/0"]
     mute = held._reader._consumer
     monkeypatch.setattr(held._reader, "_frames", lambda wait: 0)
-    put(connection, "silent", [b"2"])
+    put(connection, "mute", [b"2"])
     steps.until(1, seconds=1)
     monkeypatch.undo()
     [piece] = steps.until()

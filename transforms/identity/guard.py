@@ -53,7 +53,7 @@ class GuardRules:
 
     Attributes:
       match_probability: probabilistic links below it are none.
-      certain_bits: what a deterministic link weighs against contradictions, log2 of its odds.
+      certain_bits: what a deterministic link weighs at least against contradictions, log2 of its odds.
       contradictions: the columns looked at, and their bits.
     """
 
@@ -146,9 +146,10 @@ def _held(decisions: pa.Table | None) -> pl.DataFrame:
 
 def _pairs(links: pl.DataFrame, clusters: pl.DataFrame, rules: GuardRules) -> pl.DataFrame:
     """One row a linked pair within a cluster: low, high, cluster, bits (log2 odds), certain."""
-    odds = pl.col("probability").fill_null(1.0) / (1 - pl.col("probability").fill_null(1.0))
+    odds = pl.col("probability").fill_null(0.5) / (1 - pl.col("probability").fill_null(0.5))
     certain = pl.col("kind") == DETERMINISTIC
-    bits = pl.when(certain).then(rules.certain_bits).otherwise(odds.log(2).clip(-_MOST_BITS, _MOST_BITS))
+    loose = odds.log(2).clip(-_MOST_BITS, _MOST_BITS)
+    bits = pl.when(certain).then(pl.max_horizontal(loose, rules.certain_bits)).otherwise(loose)
     low, high = pl.min_horizontal("left", "right"), pl.max_horizontal("left", "right")
     pairs = links.select(low=low, high=high, bits=bits, certain=certain).filter(pl.col("low") != pl.col("high"))
     pairs = pairs.group_by("low", "high").agg(pl.col("bits").max(), pl.col("certain").any())

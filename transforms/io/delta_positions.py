@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Sequence
 
@@ -82,3 +83,23 @@ def check_owner(table: DeltaTable, uri: str, stream: str, epoch: int | None) -> 
     if epoch is not None and table.transaction_version(owner_app(stream)) != epoch:
         remedy = "stop one of the two; the newer one goes on where the table stands"
         raise Fenced("another stream has taken this table over", uri, remedy)
+
+
+class OwnerWatch:
+    """Looks whether a stream's tables are still its own; for when it has nothing to commit, and so would not notice.
+
+    Args:
+      owned: (table, stream, epoch) triples.
+    """
+
+    def __init__(self, owned: Iterable[tuple[str, str, int | None]]) -> None:
+        self._owned = [(existing_table(uri), uri, stream, epoch) for uri, stream, epoch in owned]
+
+    def check(self) -> None:
+        """Raises:
+        Fenced: another one took over.
+        """
+        for table, uri, stream, epoch in self._owned:
+            with contextlib.suppress(DeltaError, OSError):  # the next commit says what is wrong, or all is well again
+                table.update_incremental()
+            check_owner(table, uri, stream, epoch)

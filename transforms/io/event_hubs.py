@@ -65,7 +65,8 @@ class Limits:
       check_seconds: how often the number of partitions is looked at.
       one_clock: one process reads all partitions, and the engine mixes up their watermarks as Prism does; see
         `ArrivalClock`.
-      until_idle_seconds: ends the read of a partition that was silent for so long; None reads for ever.
+      until_idle_seconds: ends when all partitions of all hubs together were silent for so long (those that the process
+        reads, where an engine has several) and what was in them by then is read; None reads for ever.
       reader_processes: how many processes beside each worker step the client, about 25,000 events a second each; they
         read on while the worker is busy, one pull of each partition ahead. 0: the worker does it.
     """
@@ -210,6 +211,7 @@ class _ReadFn(beam.DoFn, RestrictionProvider):
             piece = reader.pull(limits.max_events, limits.pull_seconds, limits.max_bytes, limits.pull_more_seconds)
             self._look(reader, element, idle=piece is None)
             silent = reader.silent_seconds >= limits.idle_seconds
+            self._pool.silence.seen(reader.silent_seconds)
             if piece is None and self._done(reader):
                 tracker.try_claim(END)  # refused: the restriction is done
                 return
@@ -241,7 +243,8 @@ class _ReadFn(beam.DoFn, RestrictionProvider):
 
     def _done(self, reader: HeldReader) -> bool:
         limit = self._limits.until_idle_seconds
-        return limit is not None and reader.idle_seconds >= limit and reader.ask().last_sequence_number < reader.next
+        is_over = limit is not None and self._pool.silence.lasted(limit)
+        return is_over and reader.ask().last_sequence_number < reader.next
 
     def _pause(self, partition: Partition, piece: Piece, spent: float) -> float:
         limits, full = self._limits, piece.rows.num_rows > 0

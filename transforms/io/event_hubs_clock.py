@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 
 class ArrivalClock:
@@ -36,3 +37,20 @@ class ArrivalClock:
             allowed = min([wanted, *self._on_the_way.values()])
             self._told = max(self._told, allowed)
             return allowed
+
+
+class Silence:
+    """How long none of the partitions that one process reads has had anything. Once that was long enough it stays so:
+    what was in the hubs by then is still read, and what comes afterwards to one is not waited for by the others."""
+
+    def __init__(self) -> None:
+        self._last, self._over = time.monotonic(), False
+
+    def seen(self, silent_seconds: float) -> None:
+        """One of them has given nothing on an open connection for so long."""
+        self._last = max(self._last, time.monotonic() - silent_seconds)
+
+    def lasted(self, seconds: float) -> bool:
+        """Whether it has lasted so long, now or at any time before."""
+        self._over = self._over or time.monotonic() - self._last >= seconds
+        return self._over

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from transforms.errors import UserError
 from transforms.io.event_hubs_client import EVENTS, HubReader, PartitionState
-from transforms.io.event_hubs_clock import ArrivalClock
+from transforms.io.event_hubs_clock import ArrivalClock, Silence
 from transforms.io.event_hubs_connection import HubConnection
 from transforms.io.event_hubs_process import AheadReader, ReadingProcess
 from transforms.positions import Piece
@@ -24,6 +24,7 @@ _OPEN: dict[tuple[str, str], HeldReader] = {}
 _ENDS: dict[tuple[str, str], int] = {}
 _CLOCKS: dict[tuple[str, str], ArrivalClock] = {}
 _PROCESSES: list[ReadingProcess] = []
+_SILENCES: dict[str, Silence] = {}
 
 
 class HeldReader:
@@ -176,6 +177,12 @@ class ReaderPool:
         """The clock of one partition, or the one of all that this process reads."""
         with _LOCK:
             return _CLOCKS.setdefault((self._name, log), ArrivalClock())
+
+    @property
+    def silence(self) -> Silence:
+        """That of all partitions that this process reads."""
+        with _LOCK:
+            return _SILENCES.setdefault(self._name, Silence())
 
     def backlog(self, log: str, position: int) -> int:
         """How many events are known to wait from `position` on; at least 1, since more may come."""

@@ -71,7 +71,8 @@ class Paths:
     Attributes:
       touches: path, channel, at (microseconds), index (0 is first), count (touches of the path), last_at, converted,
         value_units (of the path); ordered by path and time.
-      ends: path, converted, value_units of every path that converted or has a touch; count (touches, 0 or more).
+      ends: path, converted, value_units, end_at of every path that converted or has a touch; count (touches, 0 or
+        more).
     """
 
     touches: pl.DataFrame
@@ -109,7 +110,7 @@ def cut_paths(touchpoints: pa.Table, rules: AttributionRules = AttributionRules(
         at.last().over("path").alias("last_at"),
     )
     counts = touches.group_by("path").agg(pl.len().cast(pl.Int64).alias("count"))
-    ends = last.drop("end_at").join(counts, on="path", how="left", maintain_order="left")
+    ends = last.join(counts, on="path", how="left", maintain_order="left")
     ends = ends.with_columns(pl.col("count").fill_null(0)).filter(pl.col("converted") | (pl.col("count") > 0))
     return Paths(touches, ends)
 

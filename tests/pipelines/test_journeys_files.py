@@ -1,0 +1,75 @@
+"""The command `journeys` on people's own files."""
+
+import json
+import random
+
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from pipelines.journeys import Question, answer, duration
+from tests.pipelines.test_cli import c360, run
+from transforms.errors import UsageError
+from transforms.gold.journeys.between import count_ways
+from transforms.gold.journeys.steps import STEPS_TAKEN, order_steps
+
+
+@pytest.fixture(scope="module")
+def clicks(tmp_path_factory):
+    draw = random.Random(4)
+    rows = [
+        {
+            "User ID": str(draw.randrange(80)),
+            "timestamp": f"2010-01-{draw.randint(1, 28):02d}T{draw.randrange(24):02d}:00:00Z",
+            "Event Name": draw.choice(["view", "view", "cart", "order"]),
+        }
+        for _ in range(900)
+    ]
+    path = tmp_path_factory.mktemp("journeys") / "clicks.csv"
+    pl.DataFrame(rows).write_csv(path)
+    return path
+
+
+def facts(*arguments: str) -> dict:
+    done = run("journeys", *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_ways_of_a_file_are_those_of_the_kernel(clicks, tmp_path):
+    out = tmp_path / "ways.parquet"
+    said = facts("--events", str(clicks), "--from", "view", "--to", "order", "--out", str(out))
+    frame = pl.read_csv(clicks, schema_overrides={"User ID": pl.String})
+    at = frame["timestamp"].str.to_datetime(time_unit="us", time_zone="UTC")
+    steps = pl.DataFrame({"person": frame["User ID"], "time": at, "step": frame["Event Name"]})
+    ways = pl.DataFrame(count_ways(order_steps(steps.to_arrow().cast(STEPS_TAKEN)), "view", "order"))
+    assert said["arrived"] == ways.filter("arrived")["persons"].sum() > 0
+    assert pl.read_parquet(out)["persons"].sum() == ways["persons"].sum() == said["started"]
+
+
+def test_a_funnel_and_journeys_as_a_whole(clicks):
+    funnel = facts("--events", str(clicks), "--funnel", "view, cart,order")["funnel"]
+    assert [row["step"] for row in funnel] == ["view", "cart", "order"]
+    whole = facts("--events", str(clicks), "--to", "order")
+    assert whole["journeys"] == sum(row["journeys"] for row in whole["entries"])
+    assert {row["to"] for row in whole["transitions"]} == {"view", "cart", "(conversion)"}
+    said = c360("journeys", "--events", str(clicks), "--from", "view", "--to", "order")
+    assert "from view to order" in said and "by way of" in said
+
+
+@pytest.mark.parametrize("wrong", [
+    ("--from", "view"), ("--from", "view", "--to", "gone"), ("--funnel", "view,gone"), ("--window", "3"),
+    ("--funnel", "view,cart", "--to", "order"), ("--gap", "0"),
+])  # fmt: skip
+def test_what_does_not_fit_is_wrong_use(clicks, wrong):
+    assert "error: " in c360("journeys", "--events", str(clicks), *wrong, code=2)
+
+
+def test_a_step_that_nobody_took_is_named_with_those_there_are():
+    rows = pa.table([["1"], [0], ["view"]], names=STEPS_TAKEN.names).cast(STEPS_TAKEN)
+    with pytest.raises(UsageError, match="the steps are view"):
+        answer([rows], Question("view", "order"))
+
+
+def test_durations_are_told_in_the_unit_a_person_would_use():
+    assert [duration(s) for s in (None, 45, 720, 12_600, 181_440)] == ["no time", "45 s", "12 min", "3.5 h", "2.1 days"]

@@ -1,0 +1,1 @@
+"""How people get from one step to another: paths, funnels, transitions, and how long it takes."""

@@ -1,0 +1,55 @@
+"""Pairs of records compared on everything the rules name, as rows of levels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from transforms.identity.encode import Encoded
+from transforms.identity.kinds import KINDS
+from transforms.identity.levels import Compare, comparer
+from transforms.identity.rules import Comparison
+
+
+class Comparer:
+    """Compares pairs of these records; comparisons of columns without values are left out."""
+
+    def __init__(self, records: Encoded, comparisons: Iterable[Comparison]) -> None:
+        self.records = records
+        self.comparisons = tuple(c for c in comparisons if any(f in records.columns for f in _asked(c)))
+        self._work: list[Compare] = [comparer(c.kind, records, c.fields) for c in self.comparisons]
+
+    def levels(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Pairs by comparisons (int8), as Fortran order holds columns together."""
+        found = np.empty((len(left), len(self._work)), np.int8, order="F")
+        for k, work in enumerate(self._work):
+            found[:, k] = work(left, right)
+        return found
+
+    def chance_of_same(self, k: int) -> float:
+        """The probability that two random records with a value have the same one."""
+        counts = self.records.column(self.comparisons[k].fields[0]).counts.astype(float)
+        total = counts.sum()
+        return float((counts * (counts - 1)).sum() / max(1.0, total * (total - 1)))
+
+
+def _asked(comparison: Comparison) -> tuple[str, ...]:
+    """The columns without which a comparison says nothing; an area has three, each may do."""
+    return comparison.fields[:2] if comparison.kind == "area" else comparison.fields[:1]
+
+
+def pack(levels: np.ndarray, comparisons: tuple[Comparison, ...]) -> np.ndarray:
+    """One number (int64) for each row of levels."""
+    packed = np.zeros(len(levels), np.int64)
+    for k, c in enumerate(comparisons):
+        packed = packed * len(KINDS[c.kind].names) + levels[:, k]
+    return packed
+
+
+def unpack(packed: np.ndarray, comparisons: tuple[Comparison, ...]) -> np.ndarray:
+    """The rows of levels of such numbers."""
+    levels = np.empty((len(packed), len(comparisons)), np.int64)
+    for k in reversed(range(len(comparisons))):
+        packed, levels[:, k] = np.divmod(packed, len(KINDS[comparisons[k].kind].names))
+    return levels

@@ -1,0 +1,131 @@
+"""Standard records as numbers: each distinct value is kept once and worked once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from transforms.identity.fields import FIELDS, RECORD_KEY
+
+NONE = -1
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of all records.
+
+    Attributes:
+      codes: for each record the place of its value in `values`, NONE where it has none.
+      values: distinct values; `given_name` and `surname` share theirs, so that codes of both can be compared.
+    """
+
+    codes: np.ndarray
+    values: pl.Series
+
+    @cached_property
+    def words(self) -> np.ndarray:
+        """The values as Python strings, to be gathered."""
+        return np.array(self.values.to_list(), object)
+
+    @cached_property
+    def compact(self) -> np.ndarray:
+        """The values without spaces."""
+        return np.array(self.values.str.replace_all(" ", "", literal=True).to_list(), object)
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """How many records have each value."""
+        return np.bincount(self.codes[self.codes >= 0], minlength=len(self.values))
+
+    @cached_property
+    def share(self) -> np.ndarray:
+        """Of the records that have a value, the share that has this one."""
+        return self.counts / max(1, self.counts.sum())
+
+    def derive(self, work: Callable[[pl.Series], pl.Series]) -> Column:
+        """The column of what `work` makes of the values, which may be null."""
+        made = work(self.values)
+        codes, values = encode(made)
+        return Column(np.append(codes, NONE)[self.codes].astype(np.int32), values)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Records in the order of their keys, so that nothing depends on the order they came in.
+
+    Attributes:
+      keys: the record keys.
+      new: which records are of the first table; all where there is one only.
+      columns: name -> Column, of the standard columns that hold any value.
+      flags: name -> bool for each record.
+    """
+
+    keys: pl.Series
+    new: np.ndarray
+    columns: dict[str, Column]
+    flags: dict[str, np.ndarray]
+
+    @property
+    def size(self) -> int:
+        return len(self.keys)
+
+    def column(self, name: str) -> Column:
+        """The column, or one without any value."""
+        return self.columns.get(name) or Column(np.full(self.size, NONE, np.int32), pl.Series([], dtype=pl.String))
+
+
+def encode_records(records: pa.Table, against: pa.Table | None = None) -> Encoded:
+    """Encodes standard records, those of `against` among them."""
+    tables = [records] if against is None else [records, against]
+    names = [RECORD_KEY, *(name for name in FIELDS if any(name in table.column_names for table in tables))]
+    table = pa.concat_tables(
+        [t.select([n for n in names if n in t.column_names]) for t in tables], promote_options="default"
+    )
+    new = np.arange(table.num_rows) < records.num_rows
+    order = pl.Series(table[RECORD_KEY]).arg_sort().to_numpy()
+    frame = pl.DataFrame(pl.from_arrow(table))
+    flags = {n: frame[n].fill_null(False).to_numpy()[order] for n in names if frame[n].dtype == pl.Boolean}
+    columns: dict[str, Column] = {}
+    texts = [n for n in names if n != RECORD_KEY and n not in flags and frame[n].null_count() < frame.height]
+    shared = [n for n in ("given_name", "surname") if n in texts]
+    if shared:
+        codes, values = encode(pl.concat([frame[n].alias("") for n in shared]))
+        for n, part in zip(shared, np.split(codes, len(shared)), strict=True):
+            columns[n] = Column(part[order], values)
+    for name in texts:
+        if name not in shared:
+            codes, values = encode(frame[name])
+            columns[name] = Column(codes[order], values)
+    return Encoded(frame[RECORD_KEY].gather(order), new[order], columns, flags)
+
+
+def encode(values: pl.Series) -> tuple[np.ndarray, pl.Series]:
+    """Codes (int32, NONE for null) and distinct values."""
+    made = values.to_arrow(compat_level=pl.CompatLevel.oldest())
+    if isinstance(made, pa.ChunkedArray):
+        made = made.combine_chunks()
+    coded = made.dictionary_encode()
+    return coded.indices.fill_null(NONE).to_numpy(zero_copy_only=False).astype(np.int32), pl.Series(
+        pl.from_arrow(coded.dictionary)
+    )
+
+
+def joined(parts: list[np.ndarray]) -> np.ndarray:
+    """One code (int64 from 0) for each combination of codes; NONE where any part is NONE."""
+    whole = parts[0].astype(np.int64)
+    missing = whole < 0
+    for part in parts[1:]:
+        missing |= part < 0
+        whole = dense(whole * (int(part.max(initial=0)) + 1) + part, missing)
+    return np.where(missing, NONE, whole)
+
+
+def dense(codes: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """The codes numbered from 0 without gaps, in their order."""
+    ranks = pl.Series(codes).set(pl.Series(missing), None).rank("dense")
+    return ranks.cast(pl.Int64).fill_null(0).to_numpy() - 1
