@@ -40,10 +40,7 @@ def plan(
     """
     sources, files = [], discover(location, format)
     for file in files:
-        schema = header(file)
-        names = (
-            keys(file) if schema is None and file.format == "jsonl" else list(getattr(schema, "names", schema or ()))
-        )
+        names = column_names(file)
         if not names and (file.size == 0 or len(files) > 1):
             continue
         try:
@@ -53,6 +50,12 @@ def plan(
     if not sources:
         raise UserError("the files are empty", where=location, remedy="give a file with rows")
     return sources
+
+
+def column_names(file: SourceFile) -> list[str]:
+    """The columns of a file, none where it has no readable line."""
+    schema = header(file)
+    return keys(file) if schema is None and file.format == "jsonl" else list(getattr(schema, "names", schema or ()))
 
 
 def text_bytes(sources: Sequence[Source]) -> int:

@@ -1,0 +1,71 @@
+"""From scored pairs to persons, in memory: connected, guarded, assigned, with the story of what changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+import pyarrow as pa
+
+from transforms.identity.guard import GuardRules, resolve_clusters, strong_links
+from transforms.identity.persons import assign_persons
+from transforms.identity.reasons import add_evidence
+
+_OLDEST = pl.CompatLevel.oldest()
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """Who is who.
+
+    Attributes:
+      map: IDENTITY_MAP.
+      events: IDENTITY_EVENTS of this run, with evidence.
+      refused: REFUSED, links between records that are not one person after all.
+    """
+
+    map: pa.Table
+    events: pa.Table
+    refused: pa.Table
+
+
+def resolve_records(
+    records: pa.Table,
+    links: pa.Table,
+    at: datetime,
+    *,
+    decisions: pa.Table | None = None,
+    previous: pa.Table | None = None,
+    history: pa.Table | None = None,
+    rules: GuardRules = GuardRules(),
+    run_id: str | None = None,
+) -> Resolution:
+    """Gives each record its person.
+
+    Args:
+      records: `record` string, unique; optionally `first_seen` timestamp and the columns of `rules.contradictions`.
+      links: scored pairs of records (`guard.LINKS_SCHEMA`).
+      decisions, previous, history: DECISIONS, IDENTITY_MAP and IDENTITY_EVENTS so far.
+      at: the moment of this run, later than all of `previous`.
+    """
+    clusters, refused = resolve_clusters(records["record"], links, records, decisions, rules)
+    if "first_seen" in records.column_names:
+        seen = pl.DataFrame(pl.from_arrow(records.select(["record", "first_seen"])))
+        clusters = pl.DataFrame(pl.from_arrow(clusters)).join(seen, on="record").to_arrow(compat_level=_OLDEST)
+    map, events = assign_persons(clusters, previous, at, history)
+    told = add_evidence(events, map, strong_links(links, rules), refused, decisions, run_id)
+    return Resolution(map, told, refused)
+
+
+def record_probabilities(map: pa.Table, links: pa.Table) -> pa.Table:
+    """`record` and `probability`: of its surest link within its person; null for a record that has none."""
+    frame = pl.DataFrame(pl.from_arrow(map.select(["record", "person_id"])))
+    pairs = pl.DataFrame(pl.from_arrow(links.select(["left", "right", "probability"])))
+    mirrored = pairs.select(left="right", right="left", probability="probability")
+    ends = pl.concat([pairs, mirrored]).join(frame, left_on="left", right_on="record")
+    ends = ends.join(frame, left_on="right", right_on="record", suffix="_right")
+    within = ends.filter(pl.col("person_id") == pl.col("person_id_right"))
+    surest = within.group_by(pl.col("left").alias("record")).agg(pl.col("probability").max())
+    found = frame.select("record").join(surest, on="record", how="left", maintain_order="left")
+    return found.to_arrow(compat_level=_OLDEST)
