@@ -268,6 +268,51 @@ def clv(
 
 
 @app.command()
+def resolve(
+    records: Annotated[
+        list[str] | None, typer.Option("--records", help="a file, a folder or a glob: CSV, JSON lines, Parquet, .gz")
+    ] = None,
+    out: Annotated[str | None, typer.Option("--out", help="people.parquet, .csv or .jsonl (.gz)")] = None,
+    map: Annotated[list[str] | None, typer.Option("--map", help="given_name=COLUMN, birth_date=COLUMN ...")] = None,
+    pairs: Annotated[
+        str | None, typer.Option("--pairs", help="a file for the scored pairs and what each comparison adds")
+    ] = None,
+    explain: Annotated[
+        tuple[str, str] | None, typer.Option("--explain", help="why two records are, or are not, one person")
+    ] = None,
+    apart: Annotated[
+        tuple[str, str] | None, typer.Option("--apart", help="two records are two persons, from now on")
+    ] = None,
+    together: Annotated[
+        tuple[str, str] | None, typer.Option("--together", help="two records are one person, from now on")
+    ] = None,
+    withdraw: Annotated[
+        tuple[str, str] | None, typer.Option("--withdraw", help="what was decided about two records is undone")
+    ] = None,
+    decisions: Annotated[
+        str | None, typer.Option("--decisions", help="where decisions are kept; by default beside --out")
+    ] = None,
+    link: Annotated[
+        bool, typer.Option("--link", help="two files without duplicates of their own: only pairs between them")
+    ] = False,
+    rejects: Annotated[str | None, typer.Option("--rejects", help="a file for the rows that cannot be read")] = None,
+    format: Annotated[str | None, typer.Option("--format", help="jsonl, csv or parquet; by default by name")] = None,
+    json: Json = False,
+) -> None:
+    """Finds which records are one person, in your own files (--records)."""
+    from pipelines.resolve import run_resolve
+    from pipelines.resolve_files import FilesRequest, decided
+
+    if not records:
+        raise UsageError("no records are given", remedy="give --records FILE")
+    asked = FilesRequest(
+        tuple(records), tuple(map or []), out, pairs, rejects, explain, decided(apart, together, withdraw), decisions,
+        format, not link,
+    )  # fmt: skip
+    run_resolve(asked, _run("resolve"), json)
+
+
+@app.command()
 def demo(
     out: Annotated[str, typer.Option("--out", help="the folder for input, lake and report")] = "demo",
     orders: Annotated[str | None, typer.Option("--orders", help="Online Retail II as Parquet")] = None,

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 import pyarrow as pa
-from transforms.identity.fields import FIELDS, RECORD_KEY
-from transforms.identity.standard import standardise_records
 
 from pipelines.console import counted
 from pipelines.own_files import BATCH_ROWS, Refusals, Source, column_names, plan
 from transforms.errors import UserError
+from transforms.identity.fields import FIELDS, RECORD_KEY
+from transforms.identity.standard import standardise_records
 from transforms.io.column_map import Target, has, named
 from transforms.io.files import discover, read_split, split
 
@@ -128,8 +128,8 @@ def _keys(rows: pl.DataFrame, source: str) -> tuple[pl.DataFrame, list[str]]:
         text = pl.when(text != "").then(text)
         twice = text.is_not_null() & ~text.is_first_distinct()
         ids = rows.select(record_id=text, twice=twice, missing=text.is_null())
-        told = {"have no id": int(ids["missing"].sum()), "have the id of another": int(ids["twice"].sum())}
-        notes = [f"{source}: {counted(n, 'record')} {what}; named by their row" for what, n in told.items() if n]
+        told = {"without an id": int(ids["missing"].sum()), "with the id of another": int(ids["twice"].sum())}
+        notes = [f"{source}: {counted(n, 'record')} {what}, named by row" for what, n in told.items() if n]
     row = pl.lit("#") + number
     name = pl.when("missing").then(row).when("twice").then(pl.col("record_id") + row).otherwise("record_id")
     keys = ids.with_columns(name=name)

@@ -12,18 +12,18 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
-from transforms.identity.fields import RECORD_KEY
-from transforms.identity.rules import IdentityRules
-from transforms.identity.score import ScoredPairs, score_pairs
 
 from pipelines.config import Run
 from pipelines.console import Output, counted
 from pipelines.own_files import REFUSED, Refusals, Source, check_paths, say_columns, say_rejected
 from pipelines.records import OwnRecords, find_record, plan_records, read_records
 from transforms.errors import UsageError, UserError
-from transforms.identity.decisions import APART, DECISIONS, TOGETHER
+from transforms.identity.decisions import APART, DECISIONS, TOGETHER, WITHDRAWN
+from transforms.identity.fields import RECORD_KEY
 from transforms.identity.guard import GuardRules
 from transforms.identity.resolution import Resolution, record_probabilities, resolve_records
+from transforms.identity.rules import IdentityRules
+from transforms.identity.score import ScoredPairs, score_pairs
 from transforms.io.column_map import parse_map
 from transforms.io.table_file import TableFile, format_of
 
@@ -33,13 +33,20 @@ _OLDEST = pl.CompatLevel.oldest()
 Pair = tuple[str, str]
 
 
+def decided(apart: Pair | None, together: Pair | None, withdrawn: Pair | None) -> tuple[tuple[str, Pair], ...]:
+    """The decisions of one call."""
+    given = ((APART, apart), (TOGETHER, together), (WITHDRAWN, withdrawn))
+    return tuple((kind, pair) for kind, pair in given if pair)
+
+
 @dataclass(frozen=True)
 class FilesRequest:
     """What is asked of some files.
 
     Attributes:
       out, pairs, rejects: files to write; at least one of `out` and `explain` is given.
-      explain, apart, together: two records each, as "id" or "file:id".
+      explain: two records, each as "id" or "file:id".
+      decided: decisions of this call: their kind (of `decisions.KINDS`) and two records.
       decisions: the file that decisions are kept in; by default beside `out`.
       duplicates_within: whether two records of one file may be one person.
     """
@@ -50,8 +57,7 @@ class FilesRequest:
     pairs: str | None = None
     rejects: str | None = None
     explain: Pair | None = None
-    apart: Pair | None = None
-    together: Pair | None = None
+    decided: tuple[tuple[str, Pair], ...] = ()
     decisions: str | None = None
     format: str | None = None
     duplicates_within: bool = True
@@ -62,7 +68,7 @@ class FilesRequest:
             raise UsageError("nothing is asked for", remedy="give --out people.parquet, --pairs FILE or --explain A B")
         for path in filter(None, (self.out, self.pairs, self.rejects)):
             format_of(path)
-        if (self.apart or self.together) and not self.kept_in:
+        if self.decided and not self.kept_in:
             raise UsageError("a decision needs a file to be kept in", remedy="give --decisions FILE, or --out")
 
     @property
@@ -146,12 +152,11 @@ def _decide(request: FilesRequest, records: OwnRecords, at: datetime) -> pa.Tabl
     """The decisions kept so far, and those of this call, which are kept from now on."""
     known = read_decisions(request.kept_in) if request.kept_in and os.path.exists(request.kept_in) else None
     new = []
-    for kind, pair in ((APART, request.apart), (TOGETHER, request.together)):
-        if pair:
-            low, high = sorted(find_record(asked, records) for asked in pair)
-            if low == high:
-                raise UsageError(f"--{kind} names one record twice", remedy="give two records")
-            new.append({"low": low, "high": high, "kind": kind, "decided_at": at})
+    for kind, pair in request.decided:
+        low, high = sorted(find_record(asked, records) for asked in pair)
+        if low == high:
+            raise UsageError(f"a decision ({kind}) names one record twice", remedy="give two records")
+        new.append({"low": low, "high": high, "kind": kind, "decided_at": at})
     table = pa.Table.from_pylist(new, schema=DECISIONS)
     whole = table if known is None else pa.concat_tables([known, table])
     if new and request.kept_in:
@@ -208,7 +213,7 @@ def _say(done: FilesResolved, request: FilesRequest, seconds: float, out: Output
     if facts["refused_links"]:
         links = counted(facts["refused_links"], "link")
         out.say(f"{links} refused: a bridge, a contradiction or a decision stands between the two")
-    if request.apart or request.together:
+    if request.decided:
         out.say(f"the decision is kept in {request.kept_in}", decisions=request.kept_in)
     say_rejected(done.rejected, request.rejects, out)
 
