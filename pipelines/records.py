@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 import pyarrow as pa
-from transforms.identity.fields import FIELDS, RECORD_KEY
-from transforms.identity.standard import standardise_records
 
 from pipelines.console import counted
 from pipelines.own_files import BATCH_ROWS, Refusals, Source, column_names, plan
 from transforms.errors import UserError
+from transforms.identity.fields import FIELDS, RECORD_KEY
+from transforms.identity.standard import standardise_records
 from transforms.io.column_map import Target, has, named
 from transforms.io.files import discover, read_split, split
 

@@ -12,9 +12,6 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
-from transforms.identity.fields import RECORD_KEY
-from transforms.identity.rules import IdentityRules
-from transforms.identity.score import ScoredPairs, score_pairs
 
 from pipelines.config import Run
 from pipelines.console import Output, counted
@@ -22,8 +19,11 @@ from pipelines.own_files import REFUSED, Refusals, Source, check_paths, say_colu
 from pipelines.records import OwnRecords, find_record, plan_records, read_records
 from transforms.errors import UsageError, UserError
 from transforms.identity.decisions import APART, DECISIONS, TOGETHER, WITHDRAWN
+from transforms.identity.fields import RECORD_KEY
 from transforms.identity.guard import GuardRules
 from transforms.identity.resolution import Resolution, record_probabilities, resolve_records
+from transforms.identity.rules import IdentityRules
+from transforms.identity.score import ScoredPairs, score_pairs
 from transforms.io.column_map import parse_map
 from transforms.io.table_file import TableFile, format_of
 

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.config import Run
 from pipelines.own_files import Refusals
-from pipelines.records import plan_records, read_records
+from pipelines.records import find_record, plan_records, read_records
 from pipelines.resolve_files import FilesRequest, resolve_files
 from tests.pipelines.test_cli import c360
 from transforms.errors import UsageError, UserError
@@ -140,13 +140,21 @@ def test_what_cannot_be_resolved_is_one_clear_line(tmp_path, text, explicit, tol
 
 def test_the_command_explains_and_writes_json(files, tmp_path):
     inputs = ("--records", files / "crm.csv", "--records", files / "shop.parquet")
-    said = c360("resolve", *inputs, "--explain", "crm.csv:3", "shop.parquet:3")
-    assert "birth_date" in said and "start" in said and "one person" in said
-    facts = json.loads(c360("resolve", *inputs, "--out", tmp_path / "p.jsonl", "--json"))
+    explain = ("--explain", "crm.csv:3", "shop.parquet:3")
+    facts = json.loads(c360("resolve", *inputs, *explain, "--out", tmp_path / "p.jsonl", "--json"))
     assert facts["records"] == 450 and facts["persons"] == len(
         {json.loads(line)["person_id"] for line in (tmp_path / "p.jsonl").read_text().splitlines()}
     )
-    assert "several records have the id '3'" in c360("resolve", *inputs, "--explain", "3", "4", code=1)
+    assert facts["same_person"] and [row["comparison"] for row in facts["explanation"]][:2] == ["start", "given_name"]
+    assert facts["explanation"][-1]["sum"] == pytest.approx(sum(row["bits"] for row in facts["explanation"]), abs=0.1)
+
+
+def test_an_id_of_several_files_is_asked_for_with_its_file(files):
+    records = read_records(plan_records([str(files)], {}), Refusals())
+    assert find_record("shop.parquet:3", records) == "shop.parquet:3" and find_record("299", records) == "crm.csv:299"
+    for asked, told in (("3", "several records have the id '3'"), ("x", "no record has the id 'x'")):
+        with pytest.raises(UserError, match=told):
+            find_record(asked, records)
 
 
 def test_nothing_asked_for_is_wrong_use(tmp_path):
