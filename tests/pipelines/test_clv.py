@@ -20,15 +20,19 @@ def orders():
 
 def own_file(orders: pl.DataFrame, path) -> None:
     """As people write it: other names, two lines an order, price and quantity."""
-    lines = orders.select(
-        pl.col("customer").alias("Client ID"),
-        pl.col("at").dt.strftime("%Y-%m-%d %H:%M:%S").alias("Order Date"),
-        pl.col("order_id").alias("Invoice No"),
-        (pl.col("amount_cents") / 200).alias("Price"),
-        pl.lit(1).alias("Qty"),
-        pl.lit("x").alias("note"),
-    )
-    pl.concat([lines, lines]).sample(fraction=1.0, shuffle=True, seed=3).write_csv(path)
+    half = pl.col("amount_cents") // 2
+    lines = [
+        orders.select(
+            pl.col("customer").alias("Client ID"),
+            pl.col("at").dt.strftime("%Y-%m-%d %H:%M:%S").alias("Order Date"),
+            pl.col("order_id").alias("Invoice No"),
+            (cents / 100).alias("Price"),
+            pl.lit(1).alias("Qty"),
+            pl.lit("x").alias("note"),
+        )
+        for cents in (half, pl.col("amount_cents") - half)
+    ]
+    pl.concat(lines).sample(fraction=1.0, shuffle=True, seed=3).write_csv(path)
 
 
 def test_a_file_gives_the_rows_of_the_kernel_and_says_who_won(tmp_path, orders):
