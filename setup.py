@@ -17,6 +17,7 @@ setup(
             "polars>=2.1,<3",
             "numpy>=2.4,<3",
             "scipy>=1.17,<2",
+            "statsmodels>=0.15,<0.16",
             "lightgbm>=4.7,<5",
             "rapidfuzz>=3.14,<4",
             "phonenumbers>=9,<10",

@@ -41,7 +41,8 @@ def plausible(table: str, column: str) -> pl.Expr:
 def mean_of_hundredths(value: pl.Expr) -> pl.Expr:
     """The mean of numbers with at most two decimals, through integers, so that the order of rows does not matter."""
     total = (value * 100).round().cast(pl.Int64).sum()
-    return pl.when(value.count() > 0).then(total / value.count() / 100)
+    # One division by a column: by a constant, a row alone and a row among others may round differently.
+    return pl.when(value.count() > 0).then(total / (value.count() * 100))
 
 
 def most_frequent(rows: pl.DataFrame, value: str, *tie_breakers: pl.Expr) -> pl.DataFrame:

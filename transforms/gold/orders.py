@@ -19,8 +19,8 @@ TRANSACTION_COLUMNS = (
     "DISCOUNT_AMOUNT",
     "TRANSACTION_STATUS",
 )
-ITEM_COLUMNS = ("TRANSACTION_ID", "PRODUCT_ID", "CATEGORY", "QUANTITY", "ITEM_STATUS")
-_FROM_TRANSACTION = (ID, "TRANSACTION_DATE", "TRANSACTION_TYPE", "TRANSACTION_STATUS")
+ITEM_COLUMNS = ("TRANSACTION_ID", "PRODUCT_ID", "CATEGORY", "QUANTITY", "TOTAL_PRICE", "ITEM_STATUS")
+_FROM_TRANSACTION = (ID, "TRANSACTION_DATE", "TRANSACTION_TYPE", "TRANSACTION_STATUS", "CURRENCY_CODE")
 
 ATTACHED: pa.Schema = pa.schema(
     [*(ITEMS.arrow.field(name) for name in ITEM_COLUMNS), *(TRANSACTIONS.arrow.field(n) for n in _FROM_TRANSACTION)]
@@ -35,7 +35,7 @@ _CHANNELS = ("POS", "ECOMMERCE", "MOBILE", "SOCIAL")
 
 
 def attach_customers(items: pa.Table, transactions: pa.Table) -> pa.Table:
-    """Items with the customer, time, type and status of their transaction, for a bucket of TRANSACTION_ID.
+    """Items with the customer, time, type, status and currency of their transaction, for a bucket of TRANSACTION_ID.
 
     Items of guests and items without a transaction are left out: they belong to no customer.
 

@@ -47,7 +47,8 @@ def _shares(rules: AttributionRules) -> dict[str, pl.Expr]:
     """Parts that each touch gets before rounding's rest goes to the last one."""
     index, count = pl.col("index"), pl.col("count")
     first, last = index == 0, index == count - 1
-    age = (pl.col("last_at") - pl.col("at")) / rules.half_life_us
+    # Products, since a division by a constant may round differently for a row alone and a row among others.
+    age = (pl.col("last_at") - pl.col("at")) * (1 / rules.half_life_us)
     weight = (pl.lit(2.0).pow(-age) * _DECAY_STEPS).round().cast(pl.Int64)
     between = (1 - 2 * rules.ends_share) / (count - 2)
     ends = pl.when(count == 2).then(0.5).when(first | last).then(rules.ends_share).otherwise(between)
@@ -65,7 +66,7 @@ def _shared(touches: pl.DataFrame, model: str, parts: pl.Expr) -> pl.DataFrame:
     last = pl.col("index") == pl.col("count") - 1
     given, value = pl.col("_parts"), pl.col("value_units")
     rows = touches.with_columns(parts.alias("_parts"))
-    rows = rows.with_columns((given / PARTS * value).floor().cast(pl.Int64).alias("_value"))
+    rows = rows.with_columns((given * (1 / PARTS) * value).floor().cast(pl.Int64).alias("_value"))
     left_parts = PARTS - given.sum().over("path")
     left_value = value - pl.col("_value").sum().over("path")
     return rows.select(
