@@ -1,0 +1,1 @@
+"""Sources of candidates, which are also the baselines: each learns from a log and scores all items for histories."""
