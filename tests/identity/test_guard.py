@@ -19,15 +19,15 @@ from transforms.identity.guard import LINKS_SCHEMA, GuardRules, resolve_clusters
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
 
 
-def links_of(*pairs, probability=0.999, kind="probabilistic") -> list[dict]:
+def links_of(*pairs, probability=0.999, kind="probabilistic", weight=0.0) -> list[dict]:
     return [
-        {"left": a, "right": b, "weight": 0.0, "probability": probability, "kind": kind, "rule": "planted"}
+        {"left": a, "right": b, "weight": weight, "probability": probability, "kind": kind, "rule": "planted"}
         for a, b in pairs
     ]
 
 
 def certain(*pairs) -> list[dict]:
-    return links_of(*pairs, probability=0.9999, kind="deterministic")
+    return links_of(*pairs, probability=0.9999, kind="deterministic", weight=None)  # compared nothing
 
 
 def clique(prefix: str, size: int, probability=0.999) -> list[dict]:

@@ -16,12 +16,14 @@ _MOST_VALUES = 400  # pairs of values of two groups that are compared letter by 
 
 
 class Link(NamedTuple):
-    """Two records that are linked; `certain` by a deterministic rule, `bits` are log2 of the odds."""
+    """Two records that are linked; `certain` by a deterministic rule, `bits` are log2 of the odds; `weighed`: their
+    values were compared, so that the odds know of their differences."""
 
     low: str
     high: str
     bits: float
     certain: bool
+    weighed: bool
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class _Part:
     values: list[Counter]
     links: dict[int, Link] = field(default_factory=dict)  # other part -> best link; certain if any is
     counts: dict[int, int] = field(default_factory=dict)  # other part -> pairs linked
+    weighed: dict[int, frozenset[int]] = field(default_factory=dict)  # other part -> columns that a link compared
     apart: set[int] = field(default_factory=set)
 
 
@@ -77,8 +80,10 @@ class _Joined:
         }
         for link in group.links:
             low, high = self._at[link.low], self._at[link.high]
+            known = frozenset(n for n, c in enumerate(group.values) if link.weighed and c[low] and c[high])
             for one, other in ((low, high), (high, low)):
                 self.parts[one].links[other], self.parts[one].counts[other] = link, 1
+                self.parts[one].weighed[other] = known
 
     def find(self, record: str | int) -> int:
         at = self._at[record] if isinstance(record, str) else record
@@ -110,6 +115,7 @@ class _Joined:
             mine.update(theirs)
         kept.links.pop(other, None)
         kept.counts.pop(other, None)
+        kept.weighed.pop(other, None)
         for third, link in gone.links.items():
             if third == one:
                 continue
@@ -117,7 +123,8 @@ class _Joined:
             best, count = _better(link, kept.links.get(third)), gone.counts[third] + kept.counts.get(third, 0)
             kept.links[third] = far.links[one] = best
             kept.counts[third] = far.counts[one] = count
-            del far.links[other], far.counts[other]
+            kept.weighed[third] = far.weighed[one] = gone.weighed[third] | kept.weighed.get(third, frozenset())
+            del far.links[other], far.counts[other], far.weighed[other]
         for third in gone.apart:
             self.parts[third].apart.discard(other)
             self.parts[third].apart.add(one)
@@ -146,9 +153,9 @@ def _shortfall(
     pairs = mine.size * theirs.size
     spread = 0.0 if link.certain else log2(mine.counts[other] / pairs)
     taken: dict[str, float] = {}
-    if pairs > 1 or link.certain:  # else the link weighed the difference of its two records already
-        for column, weight, known, others in zip(columns, bits, mine.values, theirs.values, strict=True):
-            taken[column] = weight * _differing(known, others)
+    for number, (column, weight) in enumerate(zip(columns, bits, strict=True)):
+        if number not in mine.weighed[other]:  # else the odds of a link know of the difference already
+            taken[column] = weight * _differing(mine.values[number], theirs.values[number])
     if link.bits + spread - sum(taken.values()) >= least_bits - ROUNDING:
         return None
     worst = max(taken, key=lambda column: taken[column], default=None)

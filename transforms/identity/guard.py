@@ -34,7 +34,8 @@ REFUSED = pa.schema([*LINK_FIELDS, ("reason", pa.string())])
 
 @dataclass(frozen=True)
 class Contradiction:
-    """A column that one person has one value of; `bits` of evidence are taken off where two groups differ in it.
+    """A column that one person has one value of; `bits` of evidence are taken off where two groups differ in it and no
+    link between them knows: each has a record without a value there, or compared none.
 
     Values that differ in one letter or digit, or dates with day and month swapped, do not contradict each other.
     """
@@ -119,7 +120,8 @@ def refine_clusters(
 
     Args:
       clusters: CLUSTERS, connected by the links of at least `match_probability` and the decisions for together.
-      links: `left right probability kind` and whatever else; a pair may occur more than once.
+      links: `left right weight probability kind` and whatever else; a pair may occur more than once. A link without a
+        weight compared no values.
       traits: `record`, each once, and the columns of the contradictions, as text; null or absent contradicts
         nothing.
       decisions: DECISIONS; those in force outrank every link, the newest first where they contradict each other.
@@ -145,14 +147,16 @@ def _held(decisions: pa.Table | None) -> pl.DataFrame:
 
 
 def _pairs(links: pl.DataFrame, clusters: pl.DataFrame, rules: GuardRules) -> pl.DataFrame:
-    """One row a linked pair within a cluster: low, high, cluster, bits (log2 odds), certain."""
+    """One row a linked pair within a cluster: low, high, cluster, bits (log2 odds), certain, weighed."""
     odds = pl.col("probability").fill_null(0.5) / (1 - pl.col("probability").fill_null(0.5))
     certain = pl.col("kind") == DETERMINISTIC
     loose = odds.log(2).clip(-_MOST_BITS, _MOST_BITS)
     bits = pl.when(certain).then(pl.max_horizontal(loose, rules.certain_bits)).otherwise(loose)
     low, high = pl.min_horizontal("left", "right"), pl.max_horizontal("left", "right")
-    pairs = links.select(low=low, high=high, bits=bits, certain=certain).filter(pl.col("low") != pl.col("high"))
-    pairs = pairs.group_by("low", "high").agg(pl.col("bits").max(), pl.col("certain").any())
+    weighed = pl.col("weight").is_not_null()
+    pairs = links.select(low=low, high=high, bits=bits, certain=certain, weighed=weighed)
+    pairs = pairs.filter(pl.col("low") != pl.col("high")).group_by("low", "high")
+    pairs = pairs.agg(pl.col("bits").max(), pl.col("certain").any(), pl.col("weighed").any())
     pairs = pairs.join(clusters.rename({"record": "low"}), on="low")
     other = clusters.rename({"record": "high", "cluster": "other"})
     return pairs.join(other, on="high").filter(pl.col("cluster") == pl.col("other")).drop("other")
@@ -185,16 +189,16 @@ def _suspicious(
         pl.len().alias("links"),
         pl.col("bits").min().alias("weakest"),
         pl.col("bits").filter(loose).min().alias("weakest_loose"),
-        pl.col("certain").any().alias("certain"),
+        pl.col("weighed").all().alias("weighed"),
     )
     size = pl.col("size").cast(pl.Float64)
     complete = pl.col("links") >= size * (size - 1) / 2
     across = pl.when(complete).then(0.0).otherwise((size * size / 4).log(2))
-    weighed = (size > 2) | pl.col("certain")  # two records and a link that weighed their differences already
+    open_to = (size > 2) | ~pl.col("weighed")  # else two records and a link that weighed their differences already
     judged = sizes.join(links, on="cluster", how="left").select(
         "cluster",
         weak=pl.col("weakest_loose") - across < rules.least_bits + ROUNDING,
-        contradicted=weighed & (weight > 0) & (pl.col("weakest") - across - weight < rules.least_bits + ROUNDING),
+        contradicted=open_to & (weight > 0) & (pl.col("weakest") - across - weight < rules.least_bits + ROUNDING),
     )
     decided = held.filter(pl.col("kind") == APART)["cluster"]
     return pl.concat([judged.filter(pl.col("weak") | pl.col("contradicted"))["cluster"], decided]).unique().sort()
@@ -214,7 +218,7 @@ def _look_at(
     records, parts = wanted["record"].to_list(), []
     groups = _slices(wanted["cluster"], chosen)
     values = [wanted[name].to_list() for name in columns]
-    links = _grouped(pairs, chosen, ("low", "high", "bits", "certain"))
+    links = _grouped(pairs, chosen, ("low", "high", "bits", "certain", "weighed"))
     decided = _grouped(held.sort("decided_at", "kind", "low", "high", descending=[True, False, False, False]),
                        chosen, ("low", "high", "kind"))  # fmt: skip
     reasons: list[tuple[str, str, str]] = []
