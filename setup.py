@@ -22,7 +22,6 @@ setup(
             "rapidfuzz>=3.14,<4",
             "phonenumbers>=9,<10",
             "pycountry>=24",
-            "rapidfuzz>=3.14",
             "anyascii>=0.3",
             "nicknames>=1.0",
             "typer>=0.29",
