@@ -113,26 +113,33 @@ def _given_name(records: Encoded, fields: tuple[str, ...]) -> Compare:
     def compare(left: np.ndarray, right: np.ndarray) -> np.ndarray:
         levels = _between(column, number("same"), unequal, left, right)
         if len(fields) > 1:
-            levels[_swapped(records, fields, left, right)] = number("swapped")
+            levels[_swapped(records, fields, words, left, right)] = number("swapped")
         return levels
 
     return compare
 
 
-def _swapped(records: Encoded, fields: tuple[str, ...], left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Places of pairs whose first name is the other's last, one way exactly, the other way nearly or unknown."""
-    one, other = records.column(fields[0]), records.column(fields[1])
-    a, b, c, d = one.codes[left], other.codes[right], other.codes[left], one.codes[right]
-    exact = ((a == b) & (a >= 0)) | ((c == d) & (c >= 0))
-    at = np.flatnonzero(exact & (one.codes[left] != one.codes[right]) & (other.codes[left] != other.codes[right]))
-    if not len(at):
-        return at
-    words = one.compact
+def _swapped(
+    records: Encoded, fields: tuple[str, ...], words: _Words, left: np.ndarray, right: np.ndarray
+) -> np.ndarray:
+    """Places of pairs of which either's first name is nearly the other's last name, one way or, where known, both."""
+    one, other = records.column(fields[0]).codes, records.column(fields[1]).codes
+    a, b, c, d = one[left], other[right], other[left], one[right]
+    initials = np.append(words.initials, -1)
+    known = ((a >= 0) & (b >= 0)) | ((c >= 0) & (d >= 0))
+    crossed = ((initials[a] == initials[b]) | (a < 0) | (b < 0)) & ((initials[c] == initials[d]) | (c < 0) | (d < 0))
+    at = np.flatnonzero(known & crossed & (a != d) & (c != b))
     near = np.ones(len(at), bool)
     for x, y in ((a[at], b[at]), (c[at], d[at])):
         both = np.flatnonzero((x != y) & (x >= 0) & (y >= 0))
-        near[both] &= _winkler(words, x[both], y[both]) >= 0.84
-    return at[near]
+        near[both] &= _winkler(words.compact, x[both], y[both]) >= 0.84
+    at = at[near]
+    # What is alike as it stands is not exchanged.
+    straight = np.zeros(len(at), bool)
+    for x, y in ((a[at], d[at]), (c[at], b[at])):
+        both = np.flatnonzero((x >= 0) & (y >= 0))
+        straight[both] |= _winkler(words.compact, x[both], y[both]) >= 0.84
+    return at[~straight]
 
 
 def _surname(records: Encoded, fields: tuple[str, ...]) -> Compare:
@@ -150,7 +157,7 @@ def _surname(records: Encoded, fields: tuple[str, ...]) -> Compare:
     def compare(left: np.ndarray, right: np.ndarray) -> np.ndarray:
         levels = _between(column, number("same"), unequal, left, right)
         if len(fields) > 1:  # said by the level of the given name
-            levels[_swapped(records, (fields[1], fields[0]), left, right)] = MISSING
+            levels[_swapped(records, (fields[1], fields[0]), words, left, right)] = MISSING
         return levels
 
     return compare

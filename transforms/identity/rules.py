@@ -67,7 +67,7 @@ class DeterministicRule:
 
 
 COMPARISONS = (
-    Comparison("given_name", "given_name", ("given_name", "surname"), shared=0.03),
+    Comparison("given_name", "given_name", ("given_name", "surname"), shared=0.05),
     Comparison("surname", "surname", ("surname", "given_name"), shared=0.7),
     Comparison("name", "whole_name", ("name",), shared=0.05),
     Comparison("middle_name", "given_name", ("middle_name",), shared=0.05),
@@ -125,7 +125,7 @@ class IdentityRules:
       holders: a value that more records have proves nothing by itself.
       match_probability: from here on two records are taken for one person.
       keep_probability: pairs below are not returned.
-      training_pairs: parameters are learned from about this many candidate pairs, and as many random ones.
+      training_pairs: parameters are learned from about this many candidate pairs, and a quarter as many random ones.
       chunk_pairs: so many pairs are in memory at a time.
     """
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from transforms.errors import UserError
 from transforms.identity.block import Candidates, find_candidates
 from transforms.identity.compare import Comparer
 from transforms.identity.encode import Encoded, encode_records
+from transforms.identity.fields import RECORD_KEY
 from transforms.identity.kinds import KINDS
 from transforms.identity.model import SAME, LinkModel
 from transforms.identity.proof import Proof
@@ -71,15 +73,9 @@ class ScoredPairs:
         """The bits of each comparison for these edges: left, right, a column `bits_<comparison>` each."""
         lefts, rights = (_places(self.evidence.comparer.records, edges[side]) for side in ("left", "right"))
         bits = _waterfall(self.evidence, lefts, rights)[1]
-        names = [f"bits_{c.name}" for c in self.model.comparisons]
-        return (
-            edges.select(["left", "right"]).append_column("bits_start", pa.array(bits[:, 0]))
-            if not names
-            else pa.table(
-                {"left": edges["left"], "right": edges["right"], "bits_start": bits[:, 0]}
-                | {name: bits[:, k + 1] for k, name in enumerate(names)}
-            )
-        )
+        names = ["start", *(c.name for c in self.model.comparisons)]
+        columns = {f"bits_{name}": pa.array(bits[:, k]) for k, name in enumerate(names)}
+        return pa.table({"left": edges["left"], "right": edges["right"], **columns})
 
 
 def score_pairs(
@@ -104,7 +100,10 @@ def score_pairs(
       UserError: a key is missing or repeated, among `records` and `against` together too.
     """
     first = standardise_records(records)
-    encoded = encode_records(first, None if against is None else standardise_records(against))
+    second = None if against is None else standardise_records(against)
+    if second is not None and pc.any(pc.is_in(first[RECORD_KEY], second[RECORD_KEY])).as_py():
+        raise UserError(f"a {RECORD_KEY} is in both tables", "identity", "put the name of the source before the id")
+    encoded = encode_records(first, second)
     comparer = Comparer(encoded, rules.comparisons if model is None else model.comparisons)
     candidates = find_candidates(encoded, rules, within)
     if model is None:

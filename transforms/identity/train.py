@@ -21,7 +21,7 @@ def train_model(comparer: Comparer, candidates: Candidates, rules: IdentityRules
     all_pairs = max(1.0, fresh * (size - fresh) + (fresh * (fresh - 1) / 2 if within else 0.0))
     every = max(1, -(-candidates.total // rules.training_pairs))
     patterns, counts = _patterns(comparer, candidates, rules.chunk_pairs, every)
-    chance = _chance(comparer, candidates, min(rules.training_pairs, int(all_pairs) * 2))
+    chance = _chance(comparer, candidates, min(-(-rules.training_pairs // 4), int(all_pairs) * 2))
     return learn_model(
         comparer.comparisons, unpack(patterns, comparer.comparisons), counts * every, chance, all_pairs, len(new)
     )

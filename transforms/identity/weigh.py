@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from transforms.identity.compare import Comparer, pack, unpack
-from transforms.identity.encode import Encoded, joined
+from transforms.identity.encode import Column, Encoded, joined
 from transforms.identity.kinds import KINDS
+from transforms.identity.learn import PRIOR_STRANGERS
 from transforms.identity.model import CLASSES, SAME, LinkModel, agreeing
 from transforms.identity.rules import Comparison
 
@@ -52,7 +53,8 @@ class Evidence:
         """Strangers agree on a value as often as it is frequent, not as often as values are on average."""
         comparison, changes = self.model.comparisons[k], []
         names = KINDS[comparison.kind].names
-        shares = np.array([agreeing(comparison, *key) for key in CLASSES])
+        shared = self.model.shared[comparison.name]
+        shares = np.array([agreeing(comparison, *key, shared) for key in CLASSES])
         for name, field in _BY_VALUE.get(comparison.kind, (("same", 0),)):
             number = names.index(name)
             at = np.flatnonzero(levels[:, k] == number)
@@ -60,7 +62,8 @@ class Evidence:
             column = self.comparer.records.column(comparison.fields[field])
             if not len(at) or not len(column.values):
                 continue
-            distinct = np.log(shares * agree + (1 - shares) * np.maximum(column.share, 1e-12)[:, None]) - np.log(
+            frequency = _frequency(column, KINDS[comparison.kind].chance[number])
+            distinct = np.log(shares * agree + (1 - shares) * frequency[:, None]) - np.log(
                 shares * agree + (1 - shares) * chance
             )
             changes.append((at, distinct[column.codes[left[at]]]))
@@ -76,6 +79,12 @@ class Evidence:
         return at, excess[left[at]][:, None] * _STRANGERS
 
 
+def _frequency(column: Column, start: float) -> np.ndarray:
+    """How frequent each value is; of few records nobody knows, and what is usual counts too."""
+    total = column.counts.sum() + PRIOR_STRANGERS
+    return (np.maximum(column.counts, 1) + PRIOR_STRANGERS * start) / total
+
+
 def _name_shares(records: Encoded, comparisons: tuple[Comparison, ...]) -> tuple[int, int, np.ndarray] | None:
     """Where the two names are compared, and for each record the log of its full name's share over that of its parts."""
     names = [c.name for c in comparisons]
@@ -84,8 +93,11 @@ def _name_shares(records: Encoded, comparisons: tuple[Comparison, ...]) -> tuple
     given, surname = records.column("given_name"), records.column("surname")
     pair = joined([given.codes, surname.codes])
     counts = np.bincount(pair[pair >= 0], minlength=1)
-    together = counts[pair] / max(1, counts.sum())
-    apart = np.maximum(given.share[given.codes] * surname.share[surname.codes], 1e-300)
+    together = counts[pair] / (counts.sum() + PRIOR_STRANGERS)
+    apart = (
+        _frequency(given, KINDS["given_name"].chance[-1])[given.codes]
+        * _frequency(surname, KINDS["surname"].chance[-1])[surname.codes]
+    )
     excess = np.where(pair >= 0, np.log(np.maximum(1.0, together / apart)), 0.0)
     return names.index("given_name"), names.index("surname"), excess
 
