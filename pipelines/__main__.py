@@ -297,19 +297,32 @@ def resolve(
     ] = False,
     rejects: Annotated[str | None, typer.Option("--rejects", help="a file for the rows that cannot be read")] = None,
     format: Annotated[str | None, typer.Option("--format", help="jsonl, csv or parquet; by default by name")] = None,
+    lake: LakeOption = "lake",
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="with a lake: also where nothing changed")] = False,
+    run_time: RunTime = None,
     json: Json = False,
 ) -> None:
-    """Finds which records are one person, in your own files (--records)."""
-    from pipelines.resolve import run_resolve
-    from pipelines.resolve_files import FilesRequest, decided
+    """Finds which records are one person: in your own files (--records), else the customers of the lake."""
+    from pipelines.resolve import run_resolve_lake
+    from pipelines.resolve_files import FilesRequest, decided, run_resolve_files
 
+    asked = decided(apart, together, withdraw)
     if not records:
-        raise UsageError("no records are given", remedy="give --records FILE")
-    asked = FilesRequest(
-        tuple(records), tuple(map or []), out, pairs, rejects, explain, decided(apart, together, withdraw), decisions,
-        format, not link,
-    )  # fmt: skip
-    run_resolve(asked, _run("resolve"), json)
+        only = {
+            "--out": out,
+            "--map": map,
+            "--pairs": pairs,
+            "--decisions": decisions,
+            "--link": link,
+            "--format": format,
+        }
+        if used := [name for name, value in only.items() if value]:
+            raise UsageError(f"{used[0]} is for own files", remedy="give them with --records FILE")
+        return run_resolve_lake(lake, _run("resolve", run_time), asked, explain, rebuild, json)
+    request = FilesRequest(
+        tuple(records), tuple(map or []), out, pairs, rejects, explain, asked, decisions, format, not link
+    )
+    run_resolve_files(request, _run("resolve", run_time), json)
 
 
 @app.command()

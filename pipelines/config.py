@@ -11,7 +11,8 @@ from transforms.errors import UserError
 from transforms.io.storage import join
 
 GOLD = ("customer_360", "realtime_features")
-OPS = ("rejects", "late", "runs", "schemas", "profiles", "drift", "outliers")
+SILVER = ("sessions", "live_sessions", "persons", "identity_map", "identity_events")
+OPS = ("identity_decisions", "identity_links", "rejects", "late", "runs", "schemas", "profiles", "drift", "outliers")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,26 @@ class Lake:
         return join(self.uri, "silver", "live_sessions")
 
     @property
+    def persons(self) -> str:
+        return join(self.uri, "silver", "persons")
+
+    @property
+    def identity_map(self) -> str:
+        return join(self.uri, "silver", "identity_map")
+
+    @property
+    def identity_events(self) -> str:
+        return join(self.uri, "silver", "identity_events")
+
+    @property
+    def identity_links(self) -> str:
+        return join(self.uri, "ops", "identity_links")
+
+    @property
+    def identity_decisions(self) -> str:
+        return join(self.uri, "ops", "identity_decisions")
+
+    @property
     def realtime_features(self) -> str:
         return self.gold("realtime_features")
 
@@ -52,7 +73,7 @@ class Lake:
     @property
     def named(self) -> dict[str, str]:
         """The tables that are no source tables: "layer/name" -> address."""
-        silver = {f"silver/{name}": getattr(self, name) for name in ("sessions", "live_sessions")}
+        silver = {f"silver/{name}": getattr(self, name) for name in SILVER}
         gold = {f"gold/{name}": self.gold(name) for name in GOLD}
         return silver | gold | {f"ops/{name}": getattr(self, name) for name in OPS}
 

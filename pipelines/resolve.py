@@ -2,10 +2,46 @@
 
 from __future__ import annotations
 
-from pipelines.config import Run
-from pipelines.resolve_files import FilesRequest, run_resolve_files
+from collections.abc import Sequence
+from time import perf_counter
+
+from pipelines.config import Lake, Run
+from pipelines.console import Output, counted
+from pipelines.explain import say_explanation
+from pipelines.identities import LakeResolved, explain_in_lake, resolve_lake
+from pipelines.resolve_files import Pair
+
+_WORDS = {"created": "new", "joined": "joined", "merged": "merged into an older person", "split": "split off",
+          "moved": "moved", "left": "no longer there"}  # fmt: skip
 
 
-def run_resolve(request: FilesRequest, run: Run, as_json: bool) -> None:
-    """On own files; see `resolve_files`."""
-    run_resolve_files(request, run, as_json)
+def run_resolve_lake(
+    lake: str, run: Run, decided: Sequence[tuple[str, Pair]], explain: Pair | None, rebuild: bool, as_json: bool
+) -> None:
+    """The command `resolve` on the lake."""
+    out = Output(as_json)
+    start = perf_counter()
+    with out.working("finding who is who"):
+        done = resolve_lake(Lake(lake), run, decided, rebuild)
+    _say(done, perf_counter() - start, out)
+    if explain:
+        say_explanation(*explain_in_lake(Lake(lake), explain), out)
+    out.close()
+
+
+def _say(done: LakeResolved | None, seconds: float, out: Output) -> None:
+    out.facts |= {"changed": done is not None}
+    if done is None:
+        out.say("resolve: nothing new; identities are up to date with silver")
+        return
+    out.say(
+        f"resolve: {counted(done.records, 'customer record')} are {counted(done.persons, 'person')},"
+        f" {done.compared:,} pairs compared in {seconds:.1f} s",
+        records=done.records, persons=done.persons, compared_pairs=done.compared, seconds=round(seconds, 3),
+        events=done.events, touched_persons=len(done.touched), refused_links=done.refused,
+    )  # fmt: skip
+    told = ", ".join(f"{count:,} {_WORDS[kind]}" for kind, count in done.events.items())
+    if told:
+        out.say(f"records: {told}; {counted(len(done.touched), 'person')} touched")
+    if done.refused:
+        out.say(f"{counted(done.refused, 'link')} refused: a bridge, a contradiction or a decision stands between")

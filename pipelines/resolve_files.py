@@ -8,13 +8,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from time import perf_counter
-from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
 from pipelines.config import Run
 from pipelines.console import Output, counted
+from pipelines.explain import say_explanation, verdict_of
 from pipelines.own_files import REFUSED, Refusals, Source, check_paths, say_columns, say_rejected
 from pipelines.records import OwnRecords, find_record, plan_records, read_records
 from transforms.errors import UsageError, UserError
@@ -190,7 +190,9 @@ def run_resolve_files(request: FilesRequest, run: Run, as_json: bool) -> None:
         done = resolve_files(sources, request, run)
     _say(done, request, perf_counter() - start, out)
     if request.explain:
-        _explain(done, request, out)
+        left, right = (find_record(asked, done.records) for asked in request.explain)
+        verdict = verdict_of(left, right, done.resolution.map, done.scored.edges, done.resolution.refused)
+        say_explanation(done.scored.explain(left, right), verdict, out)
     out.close()
 
 
@@ -216,43 +218,3 @@ def _say(done: FilesResolved, request: FilesRequest, seconds: float, out: Output
     if request.decided:
         out.say(f"the decision is kept in {request.kept_in}", decisions=request.kept_in)
     say_rejected(done.rejected, request.rejects, out)
-
-
-def _explain(done: FilesResolved, request: FilesRequest, out: Output) -> None:
-    assert request.explain is not None
-    left, right = (find_record(asked, done.records) for asked in request.explain)
-    rows = done.scored.explain(left, right).to_pylist()
-    total = 0.0
-    shown: list[dict[str, Any]] = []
-    for row in rows:
-        total += row["bits"]
-        shown.append({"comparison": row["comparison"], "A": row["left"], "B": row["right"], "agree": row["level"],
-                      "bits": round(row["bits"], 2), "sum": round(total, 2), "": _bar(row["bits"])})  # fmt: skip
-    out.table("explanation", shown)
-    odds = 2.0 ** max(-60.0, min(60.0, total))
-    out.say(f"the comparisons alone give a probability of {odds / (1 + odds):.6f}", probability=odds / (1 + odds))
-    out.say(_verdict(left, right, done), same_person=_persons(left, right, done) == 1)
-
-
-def _bar(bits: float) -> str:
-    """A bar of one sign for each two bits."""
-    return ("+" if bits > 0 else "-") * min(20, round(abs(bits) / 2))
-
-
-def _persons(left: str, right: str, done: FilesResolved) -> int:
-    asked = pl.DataFrame(pl.from_arrow(done.resolution.map)).filter(pl.col("record").is_in([left, right]))
-    return asked["person_id"].n_unique()
-
-
-def _verdict(left: str, right: str, done: FilesResolved) -> str:
-    """Whether they are one person, and what beyond their own comparison makes it so."""
-    between = pl.col("left").is_in([left, right]) & pl.col("right").is_in([left, right])
-    if _persons(left, right, done) == 1:
-        edge = pl.DataFrame(pl.from_arrow(done.scored.edges)).filter(between)
-        rules = edge.filter(pl.col("kind") == "deterministic")["rule"].to_list()
-        if rules:
-            return f"one person: {rules[0]}"
-        sure = edge.height and edge["probability"].max() >= 0.9  # type: ignore[operator]
-        return "one person" if sure else "one person, by other records or a decision"
-    cut = pl.DataFrame(pl.from_arrow(done.resolution.refused)).filter(between)
-    return "two persons" + (f": refused for {cut['reason'][0]}" if cut.height else "")

@@ -169,6 +169,13 @@ def _events(moved: pl.DataFrame, before: pl.DataFrame, at: datetime) -> pa.Table
     return table.cast(IDENTITY_EVENTS)
 
 
+def map_of(events: pa.Table) -> pa.Table:
+    """IDENTITY_MAP as all events up to now leave it."""
+    frame = pl.DataFrame(pl.from_arrow(events.select(["record", "person_id", "at"])))
+    latest = frame.sort("record", "at").unique("record", keep="last", maintain_order=True).drop_nulls("person_id")
+    return latest.select("record", "person_id", since="at").to_arrow(compat_level=_OLDEST).cast(IDENTITY_MAP)
+
+
 def persons_on(events: pa.Table, at: datetime) -> pa.Table:
     """Who each record was at a moment: `record`, `person_id`; records that were not there have no row."""
     frame = pl.DataFrame(pl.from_arrow(events.select(["record", "person_id", "at"])))

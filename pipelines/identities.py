@@ -1,0 +1,195 @@
+"""Who is who in the lake: silver's customers to persons, with the story of every change.
+
+The events are what happened; the map and the persons follow from them and from silver. Killed in between, the next run
+finds no new event and writes the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+import pyarrow as pa
+
+from pipelines.config import Lake, Run
+from pipelines.explain import verdict_of
+from pipelines.notes import RunNote
+from pipelines.runs import record_commits
+from transforms.contracts import CONTRACTS
+from transforms.counts import Counts
+from transforms.errors import UsageError, UserError
+from transforms.identity.customers import GOLDEN_TYPES, READ, customer_key, customer_records
+from transforms.identity.decisions import DECISIONS
+from transforms.identity.fields import RECORD_KEY
+from transforms.identity.guard import GuardRules
+from transforms.identity.persons import IDENTITY_EVENTS, map_of, touched_persons
+from transforms.identity.resolution import Resolution, resolve_records
+from transforms.identity.rules import IdentityRules
+from transforms.identity.score import EDGES, ScoredPairs, score_pairs
+from transforms.identity.standard import standardise_records
+from transforms.identity.survive import PERSON_RULES, survive_attributes, survivors_schema
+from transforms.io.delta import append_rows, committed, last_note, open_table, overwrite_rows, read_table
+
+CUSTOMERS = CONTRACTS["CUSTOMERS"]
+_NUMBER = "identity"  # the Delta transaction that counts the runs
+PERSONS = survivors_schema(PERSON_RULES, GOLDEN_TYPES)
+LINKS = EDGES.append(pa.field("same_person", pa.bool_(), nullable=False))
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class LakeResolved:
+    """What one run found.
+
+    Attributes:
+      touched: the persons that are not as they were, those that are no more included: what silver and gold restate.
+    """
+
+    records: int
+    persons: int
+    compared: int
+    events: dict[str, int]
+    touched: tuple[str, ...]
+    refused: int
+
+
+def resolve_lake(
+    lake: Lake,
+    run: Run,
+    decided: Sequence[tuple[str, Pair]] = (),
+    rebuild: bool = False,
+    rules: IdentityRules = IdentityRules(),
+) -> LakeResolved | None:
+    """Brings the identity tables up to silver's customers and the decisions; None where they are already.
+
+    Args:
+      decided: decisions (kind, two CUSTOMER_IDs) to be kept from now on.
+
+    Raises:
+      UserError: there are no customers, a decision names an unknown one, or another run was faster.
+    """
+    record_commits(lake)  # of runs that died before they could
+    records = read_records(lake)
+    _decide(lake, run, records, decided)
+    inputs = _inputs(lake)
+    if not rebuild and _made_from(lake) == inputs:
+        return None
+    scored = score_pairs(records, rules)
+    history = _read(lake.identity_events, IDENTITY_EVENTS)
+    found = resolve(lake, run, records, scored, history, rules)
+    _write(lake, run, inputs, records, scored, found)
+    record_commits(lake)
+    kinds = pl.Series(found.events["kind"]).value_counts().rows()
+    persons = len(found.map["person_id"].unique())
+    touched = tuple(touched_persons(found.events))
+    return LakeResolved(
+        records.num_rows, persons, scored.compared, dict(sorted(kinds)), touched, found.refused.num_rows
+    )
+
+
+def explain_in_lake(lake: Lake, pair: Pair, rules: IdentityRules = IdentityRules()) -> tuple[pa.Table, str]:
+    """CONTRIBUTIONS of the comparisons of two customers, and whether they are one person.
+
+    Raises:
+      UserError: a customer is unknown.
+    """
+    records, (left, right) = read_records(lake), (customer_key(customer) for customer in pair)
+    _check_known(records, (left, right), "--explain")
+    scored = score_pairs(records, rules)
+    return scored.explain(left, right), verdict_of(left, right, read_table(lake.identity_map), scored.edges)
+
+
+def _check_known(records: pa.Table, keys: Sequence[str], option: str) -> None:
+    known = set(records[RECORD_KEY].to_pylist())
+    unknown = [key.partition(":")[2] for key in keys if key not in known]
+    if unknown or len(set(keys)) < len(keys):
+        what = f"there is no customer {unknown[0]!r}" if unknown else "a customer is named twice"
+        raise UsageError(what, option, "give two CUSTOMER_IDs of silver")
+
+
+def read_records(lake: Lake) -> pa.Table:
+    """The customers of silver as records."""
+    if open_table(lake.silver(CUSTOMERS)) is None:
+        raise UserError("there are no customers in silver", lake.uri, "run the commands bronze and silver first")
+    return customer_records(read_table(lake.silver(CUSTOMERS), columns=READ))
+
+
+def resolve(
+    lake: Lake, run: Run, records: pa.Table, scored: ScoredPairs, history: pa.Table, rules: IdentityRules
+) -> Resolution:
+    """The persons of the records, after those of the history."""
+    previous = map_of(history)
+    latest = pa.compute.max(history["at"]).as_py()
+    if latest is not None and latest >= run.started_at:
+        raise UserError(
+            f"identities were resolved as of {latest.isoformat()} already",
+            lake.identity_events,
+            "give a later --run-time",
+        )
+    values = standardise_records(records)
+    table = values.rename_columns(["record" if name == RECORD_KEY else name for name in values.column_names])
+    return resolve_records(
+        table.append_column("first_seen", records["first_seen"]),
+        scored.edges,
+        run.started_at,
+        decisions=_read(lake.identity_decisions, DECISIONS),
+        previous=previous,
+        history=history,
+        rules=GuardRules(match_probability=rules.match_probability),
+        run_id=run.run_id,
+    )
+
+
+def _decide(lake: Lake, run: Run, records: pa.Table, decided: Sequence[tuple[str, Pair]]) -> None:
+    rows = []
+    for kind, pair in decided:
+        low, high = sorted(customer_key(customer) for customer in pair)
+        _check_known(records, (low, high), f"--{kind}")
+        rows.append({"low": low, "high": high, "kind": kind, "decided_at": run.started_at, "run_id": run.run_id})
+    if rows:
+        append_rows(lake.identity_decisions, pa.Table.from_pylist(rows, schema=DECISIONS), ((run.run_id, 1),))
+
+
+def _inputs(lake: Lake) -> tuple[str, ...]:
+    """The versions that the identities depend on."""
+    tables = {f"silver/{CUSTOMERS.path}": lake.silver(CUSTOMERS), "ops/identity_decisions": lake.identity_decisions}
+    found = {name: open_table(uri) for name, uri in tables.items()}
+    return tuple(f"{name}@{table.version()}" for name, table in found.items() if table is not None)
+
+
+def _made_from(lake: Lake) -> tuple[str, ...]:
+    table = open_table(lake.identity_map)
+    note = None if table is None else last_note(table, lake.identity_map)
+    said = RunNote.parse(note.text) if note else None
+    return said.inputs if said else ()
+
+
+def _read(uri: str, schema: pa.Schema) -> pa.Table:
+    return schema.empty_table() if open_table(uri) is None else read_table(uri).select(schema.names).cast(schema)
+
+
+def _write(
+    lake: Lake, run: Run, inputs: tuple[str, ...], records: pa.Table, scored: ScoredPairs, found: Resolution
+) -> None:
+    """The events first, the map last: its commit says that the run is done."""
+    number = committed(lake.identity_events, [_NUMBER]).get(_NUMBER, 0) + 1
+    done = append_rows(lake.identity_events, found.events, ((_NUMBER, number),))
+    if done.status != "committed":
+        raise UserError("another run resolved identities at the same time", lake.identity_events, "run again")
+    overwrite_rows(lake.identity_links, _links(scored, found), whole_table=True)
+    raw = records.rename_columns(["record" if name == RECORD_KEY else name for name in records.column_names])
+    golden = survive_attributes(raw, found.map, PERSON_RULES).cast(PERSONS)
+    for name, uri, rows in (("persons", lake.persons, golden), ("identity_map", lake.identity_map, found.map)):
+        note = RunNote(run, name, inputs, Counts(rows.num_rows, rows.num_rows))
+        overwrite_rows(uri, rows, whole_table=True, note=note)
+
+
+def _links(scored: ScoredPairs, found: Resolution) -> pa.Table:
+    persons = pl.DataFrame(pl.from_arrow(found.map)).select("record", "person_id")
+    edges = pl.DataFrame(pl.from_arrow(scored.edges))
+    ends = edges.join(persons, left_on="left", right_on="record", maintain_order="left").join(
+        persons, left_on="right", right_on="record", maintain_order="left", suffix="_right"
+    )
+    told = ends.with_columns(same_person=pl.col("person_id") == pl.col("person_id_right"))
+    return told.select(LINKS.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(LINKS)

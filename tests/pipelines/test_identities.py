@@ -1,0 +1,110 @@
+"""Identities in the lake: any split of a history into runs, decisions, and exactly the persons that were touched."""
+
+from datetime import timedelta
+
+import polars as pl
+import pytest
+
+from pipelines.identities import explain_in_lake, resolve_lake
+from tests.pipelines.conftest import customer, write_lines
+from transforms.errors import UsageError, UserError
+from transforms.identity.persons import persons_on
+from transforms.io.delta import open_table, read_table
+
+GIVEN = ["Anna", "Boris", "Carla", "Dmitri", "Elif", "Farid", "Greta", "Hugo", "Ines", "Jakub"]
+SURNAMES = ["Miller", "Stone", "Okafor", "Schmidt", "Yilmaz", "Novak", "Garcia", "Larsen", "Moreau", "Tanaka"]
+
+
+def record(number: int, person: int, **changes):
+    """One of the records of a person: same name, birth date, mailbox and home."""
+    given, surname = GIVEN[person % 10], SURNAMES[person % 10]
+    said = {
+        "FIRST_NAME": given,
+        "LAST_NAME": f"{surname}{'abcdefgh'[person // 10 % 8]}",
+        "EMAIL_ADDRESS": f"{given}.{person}@mail.org",
+        "PHONE_NUMBER": f"020 7946 {person:04}",
+        "DATE_OF_BIRTH": f"{1940 + person % 60}-{1 + person % 12:02}-{1 + person % 27:02}",
+        "ADDRESS_LINE_1": f"{person + 1} High Street",
+        "CITY": "York",
+        "ZIP_CODE": f"N{person % 9 + 1} {person % 9}GU",
+        "REGISTRATION_DATE": "2009-01-01",
+    }
+    return customer(number, **said | changes)
+
+
+ROWS = [record(n, n) for n in range(60)] + [record(100 + n, n) for n in range(25)]
+
+
+def feed(shop, rows, number=0):
+    shop.bronze(CUSTOMERS=write_lines(shop.root / f"in{number}" / "c.jsonl", rows))
+    shop.silver()
+    found = resolve_lake(shop.lake, shop.run("resolve"))
+    shop.at += timedelta(days=1)
+    return found
+
+
+def persons(shop) -> dict[str, str]:
+    rows = read_table(shop.lake.identity_map)
+    return dict(zip(rows["record"].to_pylist(), rows["person_id"].to_pylist(), strict=True))
+
+
+def parts(assignment) -> set[frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for record, name in assignment.items():
+        found.setdefault(name, set()).add(record)
+    return set(map(frozenset, found.values()))
+
+
+def test_a_history_in_two_runs_ends_as_in_one_and_a_replay_changes_nothing(make_shop):
+    once, split = make_shop(), make_shop()
+    done = feed(once, ROWS)
+    assert (done.records, done.persons) == (85, 60) and done.events == {"created": 60, "joined": 25}
+    for number in range(2):
+        feed(split, ROWS[number::2], number)
+    assert parts(persons(split)) == parts(persons(once))
+    assert len(parts(persons(once))) == 60
+    before = persons(split), open_table(split.lake.identity_events).version()
+    assert feed(split, ROWS[::2], 0) is None
+    assert (persons(split), open_table(split.lake.identity_events).version()) == before
+
+
+def test_decisions_touch_exactly_their_persons_and_are_undone(shop):
+    feed(shop, ROWS)
+    before, golden = persons(shop), pl.DataFrame(read_table(shop.lake.persons)).sort("person_id")
+    split = resolve_lake(shop.lake, shop.run("resolve"), [("apart", ("c3", " C103"))])
+    shop.at += timedelta(days=1)
+    now = persons(shop)
+    assert len({name for name in now if now[name] != before[name]} & {"customers:C3", "customers:C103"}) == 1
+    assert set(split.touched) == {now["customers:C3"], now["customers:C103"]} and split.events == {"split": 1}
+    rest = pl.DataFrame(read_table(shop.lake.persons)).filter(~pl.col("person_id").is_in(split.touched))
+    assert rest.sort("person_id").equals(golden.filter(~pl.col("person_id").is_in(split.touched)))
+    assert resolve_lake(shop.lake, shop.run("resolve")) is None
+    undone = resolve_lake(shop.lake, shop.run("resolve"), [("withdrawn", ("C3", "C103"))])
+    assert persons(shop) == before and undone.events == {"merged": 1}
+    assert pl.DataFrame(read_table(shop.lake.persons)).sort("person_id").equals(golden)
+    asked = persons_on(read_table(shop.lake.identity_events), shop.at - timedelta(hours=1))
+    assert dict(zip(asked["record"].to_pylist(), asked["person_id"].to_pylist(), strict=True)) == now
+
+
+def test_golden_records_take_the_latest_address_and_say_so(shop):
+    feed(shop, [*ROWS, record(200, 5, ADDRESS_LINE_1="9 New Road", REGISTRATION_DATE="2010-06-01")])
+    who = persons(shop)
+    rows = {row["person_id"]: row for row in read_table(shop.lake.persons).to_pylist()}
+    assert who["customers:C5"] == who["customers:C200"] == who["customers:C105"]
+    golden = rows[who["customers:C5"]]
+    assert (golden["records"], golden["street"], golden["address_rule"]) == (3, "9 New Road", "recent")
+    assert golden["given_name"] == "Farid" and golden["birth_date"].year == 1945
+
+
+def test_wrong_use_is_told(shop):
+    with pytest.raises(UserError, match="no customers in silver"):
+        resolve_lake(shop.lake, shop.run("resolve"))
+    feed(shop, ROWS)
+    for pair, told in ((("C3", "C999"), "no customer 'C999'"), (("C3", "c3"), "named twice")):
+        with pytest.raises(UsageError, match=told):
+            resolve_lake(shop.lake, shop.run("resolve"), [("together", pair)])
+    rows, verdict = explain_in_lake(shop.lake, ("C1", "C101"))
+    assert verdict.startswith("one person") and rows["comparison"][0].as_py() == "start"
+    shop.at -= timedelta(days=9)
+    with pytest.raises(UserError, match="later --run-time"):
+        resolve_lake(shop.lake, shop.run("resolve"), rebuild=True)
