@@ -1,6 +1,11 @@
-"""Sessions of the whole history: cut from silver's behavioural events; what the stream cut live is settled by these."""
+"""Sessions of the whole history: cut from silver's behavioural events and the orders that they led to.
+
+What the stream cut live is settled by these: it has the behaviour only, since orders come by another hub.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import apache_beam as beam
 import pyarrow as pa
@@ -13,51 +18,74 @@ from transforms.batches import as_batch, as_table
 from transforms.contracts import contract
 from transforms.counts import Counts, SumCounts
 from transforms.io.delta import Overwrite, ReadDelta, WriteDelta, committed, open_table
-from transforms.sessions.behaviour import behavioural_events
+from transforms.sessions.behaviour import behavioural_events, online_purchases
 from transforms.sessions.rules import SessionRules
 from transforms.sessions.sessionize import SessionizeEvents
 from transforms.sessions.summarise import SESSIONS
 from transforms.shuffle import spill_folder
 
-EVENTS_TABLE = contract("CUSTOMER_BEHAVIORAL_EVENTS")
-_SILVER = "silver"  # the Delta transaction whose version is the silver version the sessions were cut from
+EVENTS_TABLE, ORDERS_TABLE = contract("CUSTOMER_BEHAVIORAL_EVENTS"), contract("CUSTOMER_TRANSACTIONS")
+_SILVER = "silver"  # the Delta transaction whose version grows with the silver tables the sessions were cut from
+_COLUMNS = {
+    EVENTS_TABLE.name: (
+        *("EVENT_ID", "CUSTOMER_ID", "SESSION_ID", "EVENT_TYPE", "EVENT_DATE", "PAGE_URL", "DEVICE_TYPE"),
+        "REFERRER_URL",
+    ),
+    ORDERS_TABLE.name: (
+        *("TRANSACTION_ID", "CUSTOMER_ID", "CHANNEL", "TRANSACTION_TYPE", "TRANSACTION_DATE"),
+        "TOTAL_AMOUNT",
+    ),
+}
+_AS_EVENTS = {EVENTS_TABLE.name: behavioural_events, ORDERS_TABLE.name: online_purchases}
 
 
 def cut(lake: Lake, run: Run, engine: Engine = Engine(), rules: SessionRules = SessionRules()) -> TableRun | None:
-    """Cuts `silver/sessions` anew if the events changed; None if they did not, or there are none.
+    """Cuts `silver/sessions` anew if the events or orders changed; None if they did not, or there are no events.
 
-    Every session is cut again, those that are still open too: the table is what one run over all events gives,
-    however the events arrived. Visitors are customers, or the tracker's sessions where nobody logged in.
+    Every session is cut again, those that are still open too: the table is what one run over all events and online
+    purchases gives, however they arrived. Visitors are customers, or the tracker's sessions where nobody logged in.
     """
-    events = open_table(lake.silver(EVENTS_TABLE))
-    if events is None or committed(lake.sessions, [_SILVER]).get(_SILVER) == events.version():
+    found = {table.name: open_table(lake.silver(table)) for table in (EVENTS_TABLE, ORDERS_TABLE)}
+    tables = {name: table for name, table in found.items() if table is not None}
+    version = sum(table.version() for table in tables.values())
+    if EVENTS_TABLE.name not in tables or committed(lake.sessions, [_SILVER]).get(_SILVER) == version:
         return None
+    rows = sum(table.count() for table in tables.values())
     with spill_folder(engine.in_process) as spill, engine.pipeline() as root:
-        build(root, lake, run, events.version(), buckets_for(events.count()), rules, spill)
+        versions = {name: table.version() for name, table in tables.items()}
+        build(root, lake, run, versions, buckets_for(rows), rules, spill)
     record_commits(lake)
     return next((done for done in table_runs(lake, run) if done.table == "sessions"), None)
 
 
 def build(
-    root: beam.Pipeline, lake: Lake, run: Run, version: int, buckets: int, rules: SessionRules, spill: str | None
+    root: beam.Pipeline,
+    lake: Lake,
+    run: Run,
+    versions: Mapping[str, int],
+    buckets: int,
+    rules: SessionRules,
+    spill: str | None,
 ) -> None:
-    """Wires silver's events -> sessions -> one table, replaced as a whole."""
-    columns = ("EVENT_ID", "CUSTOMER_ID", "SESSION_ID", "EVENT_TYPE", "EVENT_DATE", "PAGE_URL", "DEVICE_TYPE")
-    read = ReadDelta(lake.silver(EVENTS_TABLE), (*columns, "REFERRER_URL"), version=version)
-    events = root | "ReadEvents" >> read | "AsEvents" >> beam.Map(_as_events).with_output_types(pa.RecordBatch)
+    """Wires silver's events and orders, read at their versions -> sessions -> one table, replaced as a whole."""
+    events = [_events(root, lake, name, version) for name, version in versions.items()] | beam.Flatten()
     sessions = (events | "CutSessions" >> SessionizeEvents(rules, buckets, spill)).sessions
     counted = sessions | "CountSessions" >> beam.Map(lambda batch: Counts(batch.num_rows, batch.num_rows))
-    note = (
-        counted | "Sum" >> SumCounts("sessions") | "Note" >> TakeNote(run, (f"silver/{EVENTS_TABLE.path}@{version}",))
-    )
+    inputs = tuple(f"silver/{contract(name).path}@{version}" for name, version in versions.items())
+    note = counted | "Sum" >> SumCounts("sessions") | "Note" >> TakeNote(run, inputs)
     sessions | "WriteSessions" >> WriteDelta(
         lake.sessions,
         SESSIONS,
         Overwrite(whole_table=True),
-        transactions=((_SILVER, version),),
+        transactions=((_SILVER, sum(versions.values())),),
         note=beam.pvalue.AsSingleton(note),
     )
 
 
-def _as_events(batch: pa.RecordBatch) -> pa.RecordBatch:
-    return as_batch(behavioural_events(as_table(batch)))
+def _events(root: beam.Pipeline, lake: Lake, name: str, version: int) -> beam.PCollection:
+    rows = root | f"Read {name}" >> ReadDelta(lake.silver(contract(name)), _COLUMNS[name], version=version)
+    return rows | f"AsEvents {name}" >> beam.Map(_as_events, name).with_output_types(pa.RecordBatch)
+
+
+def _as_events(batch: pa.RecordBatch, name: str) -> pa.RecordBatch:
+    return as_batch(_AS_EVENTS[name](as_table(batch)))

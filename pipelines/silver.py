@@ -15,6 +15,7 @@ from pipelines.options import Engine, buckets_for
 from pipelines.runs import TableRun, record_commits, table_runs
 from pipelines.silver_plan import SilverPlan, plan
 from transforms.batches import as_batch
+from transforms.bronze.envelope import FOR_SILVER
 from transforms.contracts import CONTRACTS
 from transforms.counts import ACCEPTED, COUNTS, REJECTED, SumCounts
 from transforms.io.dead_letter import MODE, REJECTS
@@ -34,7 +35,6 @@ from transforms.silver.keys import KeySet
 from transforms.silver.outliers import SUMMARY_KEY, SUMMARY_SCHEMA, bounds, merge_summaries, moved_ranges, summary_rows
 from transforms.silver.profile import PROFILE_SCHEMA, Profile
 from transforms.silver.refine import (
-    ENVELOPE,
     KEYS,
     KNOWN,
     OUTLIERS,
@@ -109,7 +109,7 @@ def _clean(root: beam.Pipeline, lake: Lake, table: SilverPlan) -> beam.pvalue.Do
 
 def _read_bronze(lake: Lake, table: SilverPlan, **which: object) -> ReadDelta:
     extra = [field.name for field in table.spec.extra if field.name not in table.contract]
-    columns = (*table.contract.names, *extra, *ENVELOPE)
+    columns = (*table.contract.names, *extra, *FOR_SILVER)
     return ReadDelta(lake.bronze(table.contract), columns, version=table.until, **which)
 
 

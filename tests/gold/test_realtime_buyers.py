@@ -8,10 +8,9 @@ import pyarrow as pa
 import pytest
 
 from transforms.batches import as_batch
-from transforms.bronze.envelope import bronze_schema
+from transforms.bronze.envelope import bronze_schema, columns_for_silver
 from transforms.contracts import CONTRACTS
 from transforms.gold.realtime_buyers import Buyers
-from transforms.gold.touches import bronze_columns
 from transforms.io.delta import append_rows
 from transforms.positions import Piece
 
@@ -34,7 +33,8 @@ def rows(table: str, *numbers: int, at: datetime = NOON) -> pa.Table:
 
 
 def piece(table: str, low: int, high: int, *numbers: int, at: datetime = NOON) -> Piece:
-    return Piece(f"{table}/h/0", low, high, as_batch(rows(table, *numbers, at=at).select(bronze_columns(table))))
+    made = rows(table, *numbers, at=at).select(columns_for_silver(CONTRACTS[table]))
+    return Piece(f"{table}/h/0", low, high, as_batch(made))
 
 
 @pytest.fixture

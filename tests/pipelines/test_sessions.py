@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pyarrow as pa
 
 from pipelines import sessions
 from pipelines.config import Run
-from tests.pipelines.conftest import write_lines
+from tests.pipelines.conftest import transaction, write_lines
 from transforms.contracts import contract
 from transforms.io.delta import read_table
-from transforms.sessions.behaviour import behavioural_events
+from transforms.sessions.behaviour import behavioural_events, online_purchases
+from transforms.sessions.event import split_events
 from transforms.sessions.rules import SessionRules
 from transforms.sessions.summarise import sessions_of
 
-EVENTS = contract("CUSTOMER_BEHAVIORAL_EVENTS")
+EVENTS, ORDERS = contract("CUSTOMER_BEHAVIORAL_EVENTS"), contract("CUSTOMER_TRANSACTIONS")
 
 
 def events(numbers: range, minutes_apart: int = 7) -> list[dict[str, object]]:
@@ -54,3 +57,30 @@ def test_a_lakes_sessions_are_those_of_the_kernel_and_are_cut_again_when_events_
     whole = sessions_of(behavioural_events(read_table(lake.silver(EVENTS))), SessionRules())
     assert again is not None and ordered(read_table(lake.sessions)) == ordered(whole)
     assert {row["visitor"] for row in whole.to_pylist()} >= {"C1", "C2", "anonymous:W0"}
+
+
+def test_what_was_bought_online_is_in_the_session_that_led_to_it(shop):
+    lake, online = shop.lake, {"CHANNEL": "ECOMMERCE", "CUSTOMER_ID": "C1"}
+    orders = [
+        transaction(1, **online, TRANSACTION_DATE="2010-03-01T00:08:00Z", TOTAL_AMOUNT=12.5),
+        transaction(2, **online, TRANSACTION_DATE="2010-05-01T00:00:00Z"),  # with nothing around it
+        transaction(3, **online | {"CHANNEL": "POS"}, TRANSACTION_DATE="2010-03-01T00:09:00Z"),
+        transaction(4, **online | {"CUSTOMER_ID": None}, TRANSACTION_DATE="2010-03-01T00:09:00Z"),  # a guest
+    ]
+    write_lines(shop.root / "behavioral" / "a.jsonl", events(range(10)))
+    shop.bronze(behavioral=shop.root / "behavioral")
+    shop.silver()
+    assert sessions.cut(lake, Run("silver")) is not None
+    before = read_table(lake.sessions)
+    assert set(before["conversions"].to_pylist()) == {0}
+    write_lines(shop.root / "transactions" / "a.jsonl", orders)
+    shop.bronze(transactions=shop.root / "transactions")
+    shop.silver()
+    assert sessions.cut(lake, Run("silver")) is not None and sessions.cut(lake, Run("silver")) is None
+    after = read_table(lake.sessions).to_pylist()
+    sold = [(row["visitor"], row["conversions"], row["value"]) for row in after if row["conversions"]]
+    assert sorted(sold) == [("C1", 1, Decimal("12.25")), ("C1", 1, Decimal("12.5"))]
+    assert len(after) == before.num_rows + 1
+    parts = [behavioural_events(read_table(lake.silver(EVENTS))), online_purchases(read_table(lake.silver(ORDERS)))]
+    kept = split_events(pa.concat_tables(parts)).accepted
+    assert ordered(pa.Table.from_pylist(after, before.schema)) == ordered(sessions_of(kept, SessionRules()))

@@ -11,13 +11,16 @@ from transforms.sessions.rules import SessionRules
 def cut_log(events: Iterable[dict], rules: SessionRules, late_seconds: float) -> tuple[list[dict], list[dict]]:
     """Events in the log's order -> (the sessions that nothing in time can change any more, the late events).
 
-    One gap for all channels. An event is late where the clock, the latest event time so far, is further on than that.
+    One gap for all channels, and no event ahead of its arrival. An event is late where the clock, the latest event
+    time that two visitors have reached so far, is further on than that.
     """
     late_us, clock = round(late_seconds * 1e6), -(2**62)
+    latest = dict[str, int]()
     taken, late = list[dict](), list[dict]()
     for event in events:
-        at = plain.micros(event["event_time"])
-        clock = max(clock, at)
+        at, visitor = plain.micros(event["event_time"]), event["visitor"]
+        latest[visitor] = max(at, latest.get(visitor, at))
+        clock = sorted([clock, clock, *latest.values()])[-2]
         (taken if at >= clock - late_us else late).append(event)
     cut = [plain.summary(session, rules) for session in plain.cut(taken, rules)]
     final = clock - late_us

@@ -19,8 +19,9 @@ from apache_beam.utils.timestamp import Duration
 from tests.sessions import plain_sessions as plain
 from transforms.batches import as_batch, as_table, register_batch_coder
 from transforms.positions import Piece
-from transforms.sessions.bucket import FED, STEPS, Standing, bucket_pieces
+from transforms.sessions.bucket import FED, STEPS, Standing, bucket_pieces, taken
 from transforms.sessions.fold import Tolerance
+from transforms.sessions.reach import Reach
 from transforms.sessions.rules import SessionRules
 from transforms.sessions.sessionize import SessionizeEvents
 from transforms.sessions.stream import SessionizeStream
@@ -214,8 +215,9 @@ def test_what_leaves_says_where_it_stands_and_from_there_the_rest_follows(events
 def standing(log: str, events: list[dict], pieces: list[Piece], last: Piece, left: set[str]) -> Standing:
     """What bucket 1 held behind its piece `last`: the rows so far that are in none of the sessions that left."""
     cursor, marks = last.high // STEPS, dict(last.marks)
+    reach = Reach(*(marks[name] for name in Reach._fields))
     if log != "hub/0/1":
-        return Standing(cursor, last.high, marks["clock"], FED.empty_table())
+        return Standing(cursor, last.high, marks["clock"], reach, FED.empty_table())
     rows = {row["position"]: row for piece in pieces for row in piece.rows.to_pylist() if row["position"] <= cursor}
     gone = [row for row in sessions_of(plain.table(events), RULES).to_pylist() if row["session_id"] in left]
     spans = {(s["visitor"], s["started_at"], s["ended_at"]) for s in gone}
@@ -225,8 +227,8 @@ def standing(log: str, events: list[dict], pieces: list[Piece], last: Piece, lef
         if not any(who == row["visitor"] and start <= row["event_time"] <= end for who, start, end in spans)
     ]
     held = Piece("hub/0", 0, cursor, as_batch(pa.Table.from_pylist(open_rows, pieces[0].rows.schema)))
-    part = next(part for part in bucket_pieces(held, 2, 2**62) if part.log == log)
-    return Standing(cursor, last.high, marks["clock"], as_table(part.rows))
+    part = next(part for part in bucket_pieces(held, 2) if part.log == log)
+    return Standing(cursor, last.high, marks["clock"], reach, as_table(taken(part, 0, reach, marks["clock"])))
 
 
 def piece_of_from(piece: Piece, safe: int) -> Piece:
@@ -250,14 +252,31 @@ def test_without_closing_at_the_end_open_sessions_stay_for_the_next_run():
 @pytest.mark.parametrize("silence_closes", [True, False])
 def test_a_silent_log_closes_its_sessions_if_asked(silence_closes):
     """The watermark passes the gap and the lateness behind the last arrival; then the next rows come."""
-    day = plain.BASE
-    rows = [{"visitor": "a", "event_time": day + timedelta(minutes=m), "event_id": str(m)} for m in (0, 5, 10, 200)]
+    rows = [visit("a", 0), visit("a", 5), visit("a", 10), visit("a", 200), visit("b", 200)]
     pieces = [piece_of(rows[:3], 0), piece_of(rows[3:], 3)]
     given = transform(silence_closes=silence_closes, buckets=1, close_at_end=False, fold_seconds=1)
     found, late = run_stream(pieces, given, apart_seconds=RULES.longest_gap_us / 1e6 + 700)
     assert late is None
     behind = [piece.high for piece in found for row in piece.rows.to_pylist() if row["events"] == 3]
-    assert behind == ([2 * STEPS + 1] if silence_closes else [3 * STEPS])  # before the next rows, or with them
+    assert behind == ([2 * STEPS] if silence_closes else [4 * STEPS])  # before the next rows, or with them
+
+
+@pytest.mark.parametrize("silence", [False, True])
+def test_a_visitor_whose_clock_is_a_day_ahead_makes_nobody_late(silence):
+    """In a replay, where the time of arrival tells nothing; nor is that clock believed when nothing more comes."""
+    wrong = [visit("wrong", minute) for minute in (1441, 1443, 1450)]
+    rows = [visit("a", 0), visit("b", 1), *wrong, visit("a", 2), visit("b", 200), visit("a", 201), visit("b", 230)]
+    cut = 6 if silence else len(rows)
+    pieces = [piece_of(part, at) for part, at in ((rows[:cut], 0), (rows[cut:], cut)) if part]
+    given = transform(silence_closes=True, buckets=1, fold_seconds=1)
+    found, late = run_stream(pieces, given, apart_seconds=RULES.longest_gap_us / 1e6 + 700)
+    assert late is None
+    assert rows_of(found).equals(sessions_of(plain.table(rows), RULES))
+
+
+def visit(visitor: str, minute: float) -> dict:
+    at = plain.BASE + timedelta(minutes=minute)
+    return {"visitor": visitor, "event_time": at, "event_id": f"{visitor}{minute}", "event_type": "CLICK"}
 
 
 def test_rows_without_a_visitor_are_refused_and_counted_in_the_stream():

@@ -14,9 +14,10 @@ import pyarrow.compute as pc
 from transforms.bronze.quality import ISSUES, SCORE
 from transforms.contracts import Contract
 
+INGESTED, ENQUEUED = "_ingested_at", "_enqueued_at"
 ENVELOPE = pa.schema(
     [
-        pa.field("_ingested_at", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field(INGESTED, pa.timestamp("us", tz="UTC"), nullable=False),
         pa.field("_source", pa.string(), nullable=False),
         pa.field("_file", pa.string(), nullable=False),
         pa.field("_position", pa.int64(), nullable=False),
@@ -25,9 +26,15 @@ ENVELOPE = pa.schema(
         pa.field(SCORE, pa.float64(), nullable=False),
         pa.field(ISSUES, pa.list_(pa.string())),
         pa.field("_row", pa.int32()),  # of an event that holds several rows; null in files
-        pa.field("_enqueued_at", pa.timestamp("us", tz="UTC")),  # when the hub took the event; null in files
+        pa.field(ENQUEUED, pa.timestamp("us", tz="UTC")),  # when the hub took the event; null in files
     ]
 )
+FOR_SILVER = (INGESTED, "_file", "_position", "_run_id", SCORE)  # what silver is made with
+
+
+def columns_for_silver(contract: Contract) -> tuple[str, ...]:
+    """What `to_silver` needs of a bronze row, and when an event arrived."""
+    return (*contract.names, *FOR_SILVER, ENQUEUED)
 
 
 @dataclass(frozen=True)

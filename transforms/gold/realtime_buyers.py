@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.batches import as_table
+from transforms.bronze.envelope import columns_for_silver
 from transforms.contracts import CONTRACTS
 from transforms.contracts.commerce import ITEMS, TRANSACTIONS
 from transforms.gold.realtime_items import LINES, NOTHING, ORDERS, Recent, attach_buyers
-from transforms.gold.touches import INGESTED, bronze_columns
+from transforms.gold.touches import INGESTED
 from transforms.io.delta import read_table
 from transforms.positions import Piece
 from transforms.silver.to_silver import to_silver
@@ -62,7 +63,7 @@ class Buyers:
 
     def _stored(self, table: str, since: datetime) -> pa.Table:
         where = ((INGESTED, ">=", since),)
-        bronze = read_table(self._bronze[table], columns=bronze_columns(table), where=where)
+        bronze = read_table(self._bronze[table], columns=columns_for_silver(CONTRACTS[table]), where=where)
         return to_silver(bronze, CONTRACTS[table], self._country).accepted
 
 

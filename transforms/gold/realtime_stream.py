@@ -17,12 +17,13 @@ import pyarrow.compute as pc
 from apache_beam.metrics import Metrics
 
 from transforms.batches import as_batch, as_table, register_batch_coder
+from transforms.bronze.envelope import columns_for_silver
 from transforms.contracts import CONTRACTS
 from transforms.contracts.commerce import ITEMS, TRANSACTIONS
 from transforms.errors import UserError
 from transforms.gold.realtime_buyers import Buyers
 from transforms.gold.realtime_table import BUCKETS, FeatureShard, FeatureTable, person_buckets
-from transforms.gold.touches import TABLES, bronze_columns, read_touches
+from transforms.gold.touches import TABLES, read_touches
 from transforms.io.delta import open_table, read_table
 from transforms.io.delta_committer import StreamCommit
 from transforms.io.delta_positions import positions
@@ -113,7 +114,7 @@ class _Silver(beam.PTransform):
     def expand(self, commits: beam.PCollection[StreamCommit]) -> beam.PCollection[Piece]:
         return (
             commits
-            | "ReadCommitted" >> ReadCommitted(self.spec.backlog(self.table), bronze_columns(self.table))
+            | "ReadCommitted" >> ReadCommitted(self.spec.backlog(self.table), columns_for_silver(CONTRACTS[self.table]))
             | "Standardise" >> beam.Map(_standardised, self.table, self.spec.country).with_output_types(Piece)
             | "EachWindow" >> arrival_windows(self.spec.window_seconds)
         )

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from transforms.bronze.envelope import ENQUEUED, INGESTED
 from transforms.contracts import CONTRACTS
 from transforms.contracts.commerce import ITEMS, TRANSACTIONS
 from transforms.contracts.crm import ENGAGEMENT_EVENTS
@@ -18,8 +19,6 @@ from transforms.gold.orders import COMPLETED, PURCHASE
 from transforms.silver.keys import column_hashes, key_hashes
 
 _AT = pa.timestamp("us", tz="UTC")
-INGESTED, ENQUEUED = "_ingested_at", "_enqueued_at"
-_PLACE = ("_file", "_position", "_run_id", "_quality_score")
 
 # `at` and `ingested_at` come first: they say which version of a touch is later.
 TOUCHES: pa.Schema = pa.schema(
@@ -84,11 +83,6 @@ _READINGS: Mapping[str, _Reading] = {
 }  # fmt: skip
 TABLES = tuple(_READINGS)
 LISTED = tuple(t for name, reading in _READINGS.items() if name != ITEMS.name for t in reading.types)
-
-
-def bronze_columns(table: str) -> tuple[str, ...]:
-    """What `to_silver` and `read_touches` need of a bronze row."""
-    return (*CONTRACTS[table].names, INGESTED, *_PLACE, ENQUEUED)
 
 
 def read_touches(table: str, rows: pa.Table, person_of: pa.Table | None = None) -> pa.Table:

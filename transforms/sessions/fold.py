@@ -11,6 +11,7 @@ import pyarrow as pa
 from transforms.errors import UserError
 from transforms.sessions.cut import cut_sessions
 from transforms.sessions.event import EVENTS
+from transforms.sessions.reach import NEVER
 from transforms.sessions.rules import SessionRules
 from transforms.sessions.summarise import SESSIONS, summarise_sessions
 
@@ -27,10 +28,14 @@ END = 2**62  # a watermark behind all times: the source has ended
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far a row's event time may lie from the clock: behind it, and ahead of it."""
+    """How far a row's event time may lie from the clock, behind it and ahead of it.
+
+    A row that was ahead of its own arrival by more than `skew_seconds` says nothing of the clock; it waits for it.
+    """
 
     late_seconds: float = 600
-    ahead_seconds: float = 86_400
+    ahead_seconds: float = 30 * 86_400
+    skew_seconds: float = 300
 
     def __post_init__(self) -> None:
         if not (0 <= self.late_seconds <= 30 * 86_400 and 0 <= self.ahead_seconds <= 366 * 86_400):
@@ -42,6 +47,10 @@ class Tolerance:
     @property
     def late_us(self) -> int:
         return round(self.late_seconds * 1e6)
+
+    @property
+    def skew_us(self) -> int:
+        return round(self.skew_seconds * 1e6)
 
     @property
     def ahead_us(self) -> int:
@@ -104,7 +113,8 @@ def fold(
     A row is late when its event time is before the clock minus the allowed lateness. The clock is the row's own
     `clock` or, where that lacks or is behind, the state's watermark: nothing that comes in the same call counts. So
     for rows that bring their clock, what is late does not depend on how they are cut into calls. A row is ahead when
-    its event time is behind the new watermark plus what is allowed; kept, it would stay for as long.
+    its event time is further on than its clock (or the new watermark, if it brings none) plus what is allowed; kept,
+    it would stay for as long.
 
     A session is final, and leaves once, when the watermark minus the allowed lateness has come to its bound (`Cut`):
     no row that is not late can change it. So no session that left is ever superseded by the stream itself; late rows
@@ -156,7 +166,8 @@ def _reasons(rows: pl.DataFrame, before: int | None, horizon: int, tolerance: To
     time, clock = pl.col("event_time").to_physical(), pl.col("clock").to_physical()
     known = pl.max_horizontal(clock, pl.lit(before, pl.Int64))
     late = (time < known - tolerance.late_us).fill_null(False)
-    ahead = time > horizon + tolerance.ahead_us
+    reference = pl.when(clock.is_null()).then(horizon).otherwise(known)
+    ahead = (time > reference + tolerance.ahead_us) & (reference > NEVER)
     return rows.select(pl.when(late).then(pl.lit(TOO_LATE)).when(ahead).then(pl.lit(AHEAD)).alias("reason")).to_series()
 
 

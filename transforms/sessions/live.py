@@ -7,17 +7,18 @@ from dataclasses import dataclass, field
 import polars as pl
 import pyarrow as pa
 
+from transforms.bronze.envelope import ENQUEUED, columns_for_silver
 from transforms.contracts import contract
 from transforms.io.delta import open_table, read_table
 from transforms.io.delta_positions import marks, positions
 from transforms.io.delta_tail import Backlog
 from transforms.sessions.behaviour import behavioural_events
-from transforms.sessions.bucket import FED, NO_CLOCK, STEPS, Standing
+from transforms.sessions.bucket import ARRIVED, FED, NO_CLOCK, STEPS, Standing
 from transforms.sessions.event import EVENTS, split_events
-from transforms.sessions.fold import LATE
+from transforms.sessions.fold import LATE, POSITION
+from transforms.sessions.reach import UNKNOWN, Reach
 from transforms.sessions.summarise import SESSIONS
 from transforms.shuffle import bucket_of
-from transforms.silver.refine import ENVELOPE
 from transforms.silver.to_silver import to_silver
 
 TABLE = "CUSTOMER_BEHAVIORAL_EVENTS"
@@ -29,16 +30,17 @@ _SAME = ("position", "visitor", "event_time", "event_id")
 
 def bronze_columns() -> tuple[str, ...]:
     """What `events_of` needs of a bronze row."""
-    return (*contract(TABLE).names, *ENVELOPE)
+    return columns_for_silver(contract(TABLE))
 
 
 def events_of(bronze: pa.Table, country: str = "GB") -> pa.Table:
-    """Bronze rows of CUSTOMER_BEHAVIORAL_EVENTS -> EVENTS and `position`, standardised as silver does it.
+    """Bronze rows of CUSTOMER_BEHAVIORAL_EVENTS -> EVENTS, POSITION and ARRIVED, standardised as silver does it.
 
     Rows that silver refuses are left out, as are those without a visitor; order is kept.
     """
     accepted = to_silver(bronze, contract(TABLE), country).accepted
-    events = behavioural_events(accepted).append_column("position", accepted["_position"].combine_chunks())
+    events = behavioural_events(accepted).append_column(POSITION, accepted["_position"].combine_chunks())
+    events = events.append_column(ARRIVED, accepted[ENQUEUED].combine_chunks())
     return events.filter(split_events(events).refused.is_null())
 
 
@@ -67,8 +69,8 @@ class LiveTables:
         """
         given = positions(self.sessions, self.stream, [log])[log]
         if given < 0:
-            return Standing(-1, -1, NO_CLOCK, FED.empty_table())
-        cursor, told = given // STEPS, marks(self.sessions, self.stream, log, ("safe", "clock"))
+            return Standing(-1, -1, NO_CLOCK, UNKNOWN, FED.empty_table())
+        cursor, told = given // STEPS, marks(self.sessions, self.stream, log, ("safe", "clock", *Reach._fields))
         whole, _, bucket = log.rpartition("/")
         held = self._since(whole, told["safe"], cursor)
         held = held.filter(pa.array(bucket_of(held, ("visitor",), self.buckets) == int(bucket)))
@@ -77,7 +79,9 @@ class LiveTables:
         rows = _outside(rows, self._sessions(log, told["safe"] * STEPS))
         missing = [pl.lit(None, pl.Datetime("us", "UTC")).alias("clock")]
         table = rows.with_columns(missing).select(FED.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(FED)
-        return Standing(cursor, given, told.get("clock", NO_CLOCK), table)
+        clock = told.get("clock", NO_CLOCK)
+        old = {"first_us": clock, "witness": 0, "second_us": clock}  # tables written before know it only
+        return Standing(cursor, given, clock, Reach(**{name: told.get(name, old[name]) for name in old}), table)
 
     def first(self, logs: tuple[str, ...]) -> dict[str, int]:
         """log -> the first position that one of its buckets has not taken."""
@@ -93,7 +97,7 @@ class LiveTables:
             pieces = [
                 events_of(pa.Table.from_batches([p.rows]), self.country) for p in backlog.pieces(log, bronze_columns())
             ]
-            none = pa.schema([*EVENTS, pa.field("position", pa.int64())]).empty_table()
+            none = pa.schema([*EVENTS, POSITION, ARRIVED]).empty_table()
             self._events[log] = (begin, pa.concat_tables([none, *pieces]))
         return self._events[log][1]
 

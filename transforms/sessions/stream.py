@@ -14,19 +14,21 @@ from apache_beam.metrics import Metrics
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.transforms.window import GlobalWindow
-from apache_beam.utils.timestamp import MIN_TIMESTAMP, Duration
+from apache_beam.utils.timestamp import Duration
 
 from transforms.batches import PieceCoder, RecordBatchCoder, as_batch, register_batch_coder
 from transforms.errors import UserError
 from transforms.positions import Piece, advance
-from transforms.sessions.bucket import FED, NO_CLOCK, STEPS, Standing, bucket_pieces, clock_of, taken
+from transforms.sessions.bucket import FED, NO_CLOCK, STEPS, Standing, bucket_pieces, reach_of, taken
 from transforms.sessions.event import split_events
 from transforms.sessions.fold import CLOCK, Folded, SessionState, Tolerance, finish, fold
+from transforms.sessions.reach import UNKNOWN, Reach, merged
 from transforms.sessions.rules import SessionRules
 from transforms.sessions.sessionize import REJECTED
 
 _MAIN = "main"
 _DAY_SECONDS = 86_400
+_LEAP_US = 43_200_000_000  # half a day
 
 
 class StreamSessions(NamedTuple):
@@ -45,18 +47,20 @@ class SessionizeStream(beam.PTransform):
     order, overlap and repeat; each position counts once. A missing piece holds up its log, and raises when `max_held`
     others wait, be it that the source skipped it or that the engine lost state.
 
-    The clock is the latest event time of the log (`bucket_pieces`), so what is late and which sessions there are
-    follows from the rows in the log's order, whatever their cut, the engine and the time at the wall. A log that is
-    silent closes nothing: what is open leaves with the next rows, when the source ends if `close_at_end`, or if
-    `silence_closes` when the watermark, and so the arrival of anything new, is the longest gap and the lateness
-    behind the last piece. The clock then jumps as far, so that rows older than what left are late.
+    The clock is the latest event time that two visitors of the log have reached (`Reach`), so what is late and which
+    sessions there are follows from the rows in the log's order, whatever their cut, the engine and the time at the
+    wall, and a visitor whose clock is wrong makes nobody late. A log that is silent closes nothing: what is open
+    leaves with the next rows, when the source ends if `close_at_end`, or if `silence_closes` when the watermark, and
+    so the arrival of anything new, is the longest gap and the lateness behind the last piece. The clock then jumps as
+    far behind the latest event, if that is at most half a day ahead of it, so that rows older than what left are late.
 
     Rows wait in a bag and are folded when the clock has moved by `fold_seconds`: so the cost of looking at the state
     is bounded a second of the stream's time, and a session leaves that much later at most.
 
     `sessions` are pieces of the log "<log>/<bucket>". Sessions also leave between two positions, in silence, so their
     pieces count in steps: position p of the log is step p * STEPS. Marks say from where the rows are that have not
-    left ("safe", a position) and the clock ("clock", microseconds): with those, `restore` has what a bucket held.
+    left ("safe", a position), the clock ("clock", microseconds) and the reach: with those, `restore` has what a bucket
+    held.
     Pieces come also without rows, so that the marks move. `late` are the rows that those pieces have `aside`: a sink
     has to keep them before the sessions, or they would be taken for open ones after a restart.
 
@@ -87,7 +91,8 @@ class SessionizeStream(beam.PTransform):
 
     def expand(self, pieces: beam.PCollection[Piece]) -> StreamSessions:
         register_batch_coder()
-        buckets = pieces | "BucketVisitors" >> beam.ParDo(_BucketFn(self.buckets)).with_outputs(REJECTED, main=_MAIN)
+        bucket = _BucketFn(self.buckets, self.tolerance.skew_us)
+        buckets = pieces | "BucketVisitors" >> beam.ParDo(bucket).with_outputs(REJECTED, main=_MAIN)
         keyed = buckets[_MAIN] | "ByBucket" >> beam.Map(_keyed).with_output_types(tuple[str, Piece])
         cut = keyed | "CutOpenSessions" >> beam.ParDo(_SessionsFn(self)).with_output_types(Piece)
         return StreamSessions(
@@ -111,13 +116,11 @@ def _keyed(piece: Piece) -> tuple[str, Piece]:
 
 
 class _BucketFn(beam.DoFn):
-    def __init__(self, buckets: int) -> None:
-        self._buckets = buckets
+    def __init__(self, buckets: int, skew_us: int) -> None:
+        self._buckets, self._skew_us = buckets, skew_us
         self._rejected = Metrics.counter("sessions", "rejected")
 
-    def process(
-        self, piece: Piece, arrived: Any = beam.DoFn.TimestampParam
-    ) -> Iterator[Piece | beam.pvalue.TaggedOutput]:
+    def process(self, piece: Piece) -> Iterator[Piece | beam.pvalue.TaggedOutput]:
         _, refused = split_events(piece.rows)
         if refused.null_count < len(refused):
             self._rejected.inc(len(refused) - refused.null_count)
@@ -125,12 +128,12 @@ class _BucketFn(beam.DoFn):
                 REJECTED, piece.rows.append_column("rule", refused).filter(refused.is_valid())
             )
             piece = Piece(piece.log, piece.low, piece.high, piece.rows.filter(refused.is_null()), piece.gap)
-        no_arrival = arrived == MIN_TIMESTAMP  # the source told none
-        yield from bucket_pieces(piece, self._buckets, 2**62 if no_arrival else arrived.micros)
+        yield from bucket_pieces(piece, self._buckets, self._skew_us)
 
 
 class _Place(NamedTuple):
-    """Where a bucket is: the last position taken, the last step given on, the clock, when it was folded, what waits."""
+    """Where a bucket is: the last position taken, the last step given on, the clock, when it was folded, what waits,
+    and the log's reach."""
 
     cursor: int
     given: int
@@ -138,6 +141,19 @@ class _Place(NamedTuple):
     folded_us: int
     waiting: int
     held: int
+    first_us: int
+    witness: int
+    second_us: int
+
+    @property
+    def reach(self) -> Reach:
+        return Reach(self.first_us, self.witness, self.second_us)
+
+    def silent(self, silence_us: int) -> _Place:
+        """With the clock behind a silence; a leader who is far ahead of all others is not believed even then."""
+        is_believed = self.clock_us == NO_CLOCK or self.first_us - self.clock_us <= _LEAP_US
+        latest = max(self.clock_us, self.first_us) if is_believed else self.clock_us
+        return self._replace(clock_us=latest + silence_us)
 
 
 class _SessionsFn(beam.DoFn):
@@ -192,9 +208,9 @@ class _SessionsFn(beam.DoFn):
         if due.micros > time.time() * 1e6:
             return  # the source ended, and took the watermark to the end of time: that is no silence
         place = _Place(*places.read())
-        if place.held or place.clock_us == NO_CLOCK or self._silence_us is None:
+        if place.held or place.first_us == NO_CLOCK or self._silence_us is None:
             return
-        place = place._replace(clock_us=place.clock_us + self._silence_us)
+        place = place.silent(self._silence_us)
         folded, place = self._fold(place, opened, waiting)
         places.write(tuple(place._replace(given=(yield from self._out(key, place, folded)))))
 
@@ -224,25 +240,27 @@ class _SessionsFn(beam.DoFn):
                 held = stood.rows.drop_columns([CLOCK.name])
                 state = fold(SessionState.empty(), held, stood.clock_us, self._rules, self._tolerance).state
                 opened.write(state.to_bytes())
-            return _Place(stood.cursor, stood.given, stood.clock_us, stood.clock_us, 0, 0)
+            return _Place(stood.cursor, stood.given, stood.clock_us, stood.clock_us, 0, 0, *stood.reach)
         first = piece.low if self._start is None else self._start(piece.log.rpartition("/")[0])
-        return _Place(first - 1, first * STEPS - 1, NO_CLOCK, NO_CLOCK, 0, 0)
+        return _Place(first - 1, first * STEPS - 1, NO_CLOCK, NO_CLOCK, 0, 0, *UNKNOWN)
 
     def _take(self, key: str, place: _Place, piece: Piece, waiting: Any, held: Any) -> _Place:
         """Puts what goes on at the cursor to what waits, and holds what is ahead."""
         done = advance(place.cursor, [piece, *held.read()] if place.held else [piece])
         self._repeated.inc(done.dropped)
-        clock, count = place.clock_us, 0
+        clock, reach, count = place.clock_us, place.reach, 0
         for one, keep_from in done.accepted:
-            rows = taken(one, keep_from, clock)
+            rows = taken(one, keep_from, reach, clock)
             if rows.num_rows:
                 waiting.add(rows)
-            clock, count = max(clock, clock_of(one.rows)), count + rows.num_rows
+            reach = Reach(*map(int, merged(reach, reach_of(one.rows))))
+            clock, count = max(clock, reach.second_us), count + rows.num_rows
         if done.held or place.held:
             held.clear()
             for one in done.held:
                 held.add(one)
-        place = place._replace(cursor=done.cursor, clock_us=clock, waiting=place.waiting + count, held=len(done.held))
+        place = place._replace(cursor=done.cursor, clock_us=clock, **reach._asdict())
+        place = place._replace(waiting=place.waiting + count, held=len(done.held))
         if place.held > self._max_held:
             raise _missing(key, place)
         return place
@@ -270,7 +288,7 @@ class _SessionsFn(beam.DoFn):
             return place.given
         safe = folded.state.safe_position
         marks = [("safe", place.cursor + 1 if safe is None else safe)]
-        marks += [("clock", place.clock_us)] if place.clock_us != NO_CLOCK else []
+        marks += [("clock", place.clock_us), *place.reach._asdict().items()] if place.first_us != NO_CLOCK else []
         last = max(last, place.given + 1)
         yield Piece(key, place.given + 1, last, as_batch(folded.closed), None, tuple(marks), late)
         return last

@@ -32,7 +32,6 @@ KEYS, OUTLIERS, PROFILES = "keys", "outliers", "profiles"
 ROWS, KNOWN, STORED = "rows", "known", "stored"
 _INGESTED = "_ingested_at"
 PLACE = ("_file", "_position", "_run_id")
-ENVELOPE = (_INGESTED, *PLACE, "_quality_score")  # the part of bronze's envelope that silver is made with
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class RefineSpec:
 class CleanRows(beam.PTransform):
     """PCollection[bronze batches] -> standardised, checked rows and what is learned from them batch by batch.
 
-    Batches have the business columns and ENVELOPE.
+    Batches have the business columns and FOR_SILVER.
 
     Outputs: `.accepted` batches (silver columns and `_ingested_at`), `.rejected` REJECTS batches, `.counts`,
     `.keys` (KeySet of the accepted keys) and `.outliers` (mergeable summaries).
