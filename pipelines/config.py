@@ -11,7 +11,7 @@ from transforms.errors import UserError
 from transforms.io.storage import join
 
 GOLD = ("customer_360", "realtime_features")
-SILVER = ("sessions", "live_sessions", "persons", "identity_map", "identity_events")
+SILVER = ("sessions", "live_sessions", "persons", "identity_map", "identity_events", "visitors")
 OPS = ("identity_decisions", "identity_links", "rejects", "late", "runs", "schemas", "profiles", "drift", "outliers")
 
 
@@ -53,6 +53,10 @@ class Lake:
     @property
     def identity_events(self) -> str:
         return join(self.uri, "silver", "identity_events")
+
+    @property
+    def visitors(self) -> str:
+        return join(self.uri, "silver", "visitors")
 
     @property
     def identity_links(self) -> str:

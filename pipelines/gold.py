@@ -19,23 +19,30 @@ from transforms.contracts import CONTRACTS, Contract
 from transforms.counts import Counts, SumCounts
 from transforms.errors import UserError
 from transforms.gold.assemble import INPUTS, SCHEMA, AssembleCustomers
+from transforms.identity.follow import FollowPersons
 from transforms.io.delta import Overwrite, ReadDelta, WriteDelta, committed, last_note, open_table, read_batches
 from transforms.progress import METER
 from transforms.shuffle import spill_folder
 
+_CUSTOMERS = "CUSTOMERS"
+
 
 @dataclass(frozen=True)
 class GoldPlan:
-    """Which silver tables at which versions make gold, as of which moment; `number` counts the rebuilds."""
+    """Which silver tables at which versions make gold, as of which moment; `number` counts the rebuilds; `identities`
+    is the version of the identity map, if there is one."""
 
     versions: dict[str, int]
     number: int
     rows: int
     as_of: datetime
+    identities: int | None = None
 
     @property
     def inputs(self) -> tuple[str, ...]:
         versions = tuple(f"silver/{CONTRACTS[name].path}@{version}" for name, version in sorted(self.versions.items()))
+        if self.identities is not None:
+            versions = (*versions, f"silver/identity_map@{self.identities}")
         return (*versions, f"as_of@{self.as_of.isoformat()}")
 
 
@@ -49,7 +56,9 @@ def plan(lake: Lake, run: Run, as_of: datetime | None = None) -> GoldPlan | None
     uri = lake.gold(CUSTOMER_360)
     number = committed(uri, ["gold"]).get("gold", 0) if open_table(uri) is not None else 0
     versions = {name: table.version() for name, table in found.items()}
-    planned = GoldPlan(versions, number + 1, sum(table.count() for table in found.values()), day)
+    map = open_table(lake.identity_map)
+    rows = sum(table.count() for table in found.values())
+    planned = GoldPlan(versions, number + 1, rows, day, None if map is None else map.version())
     return None if number and planned.inputs == _made_from(uri) else planned
 
 
@@ -102,6 +111,10 @@ def build(root: beam.Pipeline, lake: Lake, run: Run, planned: GoldPlan, spill: s
     tables = {
         name: root | f"Read {name}" >> _read(lake, name, planned) | f"Meter {name}" >> _metered() for name in names
     }
+    if planned.identities is not None and _CUSTOMERS in tables:
+        map = root | "Read identity_map" >> ReadDelta(lake.identity_map, version=planned.identities)
+        follow = FollowPersons(buckets_for(planned.rows), spill)
+        tables[_CUSTOMERS] = (tables[_CUSTOMERS], map) | "FollowPersons" >> follow
     customers = tables | "Assemble" >> AssembleCustomers(planned.as_of, buckets_for(planned.rows), spill)
     counted = customers | "CountRows" >> beam.Map(lambda batch: Counts(batch.num_rows, batch.num_rows))
     note = counted | "Count" >> SumCounts(CUSTOMER_360) | "Note" >> TakeNote(run, planned.inputs)

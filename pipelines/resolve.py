@@ -10,6 +10,7 @@ from pipelines.console import Output, counted
 from pipelines.explain import say_explanation
 from pipelines.identities import LakeResolved, explain_in_lake, resolve_lake
 from pipelines.resolve_files import Pair
+from pipelines.visitors import stitch
 
 _WORDS = {"created": "new", "joined": "joined", "merged": "merged into an older person", "split": "split off",
           "moved": "moved", "left": "no longer there"}  # fmt: skip
@@ -23,7 +24,10 @@ def run_resolve_lake(
     start = perf_counter()
     with out.working("finding who is who"):
         done = resolve_lake(Lake(lake), run, decided, rebuild)
+        visitors = stitch(Lake(lake), run)
     _say(done, perf_counter() - start, out)
+    if visitors is not None:
+        out.say(f"visitors: {counted(visitors.counts.accepted, 'row')}", visitors=visitors.counts.accepted)
     if explain:
         say_explanation(*explain_in_lake(Lake(lake), explain), out)
     out.close()

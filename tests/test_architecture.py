@@ -18,6 +18,7 @@ WIRING = {
     "transforms/sessions/sessionize.py",
     "transforms/sessions/stream.py",
     "transforms/identity/connect.py",
+    "transforms/identity/follow.py",
     "transforms/silver/refine.py",
     "transforms/gold/assemble.py",
     "transforms/gold/realtime_stream.py",

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from pipelines.identities import explain_in_lake, resolve_lake
+from pipelines.visitors import stitch
 from tests.pipelines.conftest import customer, write_lines
 from transforms.errors import UsageError, UserError
 from transforms.identity.persons import persons_on
@@ -94,6 +95,37 @@ def test_golden_records_take_the_latest_address_and_say_so(shop):
     golden = rows[who["customers:C5"]]
     assert (golden["records"], golden["street"], golden["address_rule"]) == (3, "9 New Road", "recent")
     assert golden["given_name"] == "Farid" and golden["birth_date"].year == 1945
+
+
+def test_gold_follows_persons_when_they_change(shop):
+    feed(shop, ROWS)
+    shop.gold()
+    who = persons(shop)
+
+    def of_gold():
+        rows = read_table(shop.lake.gold("customer_360")).to_pylist()
+        return {f"customers:{row['customer_id']}": row["person_id"] for row in rows}
+
+    assert of_gold() == who and shop.gold() is None
+    resolve_lake(shop.lake, shop.run("resolve"), [("apart", ("C3", "C103"))])
+    assert shop.gold() is not None and of_gold() == persons(shop) != who
+
+
+def test_visits_before_a_login_are_the_persons(shop):
+    def event(number, minute, customer=None, session="S1"):
+        return {"EVENT_ID": f"E{number}", "SESSION_ID": session, "CUSTOMER_ID": customer, "EVENT_TYPE": "CLICK",
+                "EVENT_DATE": f"2010-05-01T10:{minute:02}:00Z"}  # fmt: skip
+
+    visits = [event(1, 1), event(2, 5, "C3"), event(3, 7), event(4, 1, None, "S2")]
+    shop.bronze(CUSTOMER_BEHAVIORAL_EVENTS=write_lines(shop.root / "events" / "e.jsonl", visits))
+    feed(shop, ROWS)
+    assert stitch(shop.lake, shop.run("resolve")).counts.accepted == 4
+    who = persons(shop)["customers:C103"]
+    rows = read_table(shop.lake.visitors).to_pylist()
+    found = {(row["device"], row["CUSTOMER_ID"], row["stitch_rule"]): row["person_id"] for row in rows}
+    rules = ("before_login", "own", "after_login")
+    assert found == {("S1", "C3", rule): who for rule in rules} | {("S2", None, None): None}
+    assert stitch(shop.lake, shop.run("resolve")) is None
 
 
 def test_wrong_use_is_told(shop):

@@ -45,3 +45,12 @@ def customer_records(customers: pa.Table) -> pa.Table:
         *(pl.col(column).alias(said) for column, said in SAID.items()),
     )
     return records.sort(RECORD_KEY).to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def customers_of(map: pa.Table) -> pa.Table:
+    """The customers among the records of a map: `CUSTOMER_ID`, `person_id`."""
+    frame = pl.DataFrame(pl.from_arrow(map.select(["record", "person_id"])))
+    mine = frame.filter(pl.col("record").str.starts_with(f"{SOURCE}:"))
+    return mine.select(
+        pl.col("record").str.strip_prefix(f"{SOURCE}:").alias("CUSTOMER_ID"), "person_id"
+    ).to_arrow(compat_level=pl.CompatLevel.oldest())  # fmt: skip

@@ -11,6 +11,16 @@ import pyarrow as pa
 _OLDEST = pl.CompatLevel.oldest()
 _US = 1_000_000
 OWN, AFTER_LOGIN, BEFORE_LOGIN = "own", "after_login", "before_login"
+VISITORS = pa.schema(
+    [
+        pa.field("device", pa.string(), nullable=False),  # or the tracker's session
+        pa.field("CUSTOMER_ID", pa.string()),  # null: nobody is known
+        pa.field("stitch_rule", pa.string()),
+        pa.field("visits", pa.int64(), nullable=False),
+        pa.field("first_at", pa.timestamp("us", tz="UTC")),
+        pa.field("last_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
 STITCHED = ("stitched_customer", "stitch_rule")
 
 
@@ -62,6 +72,18 @@ def stitch_visits(visits: pa.Table, rules: StitchRules = StitchRules()) -> pa.Ta
     for name in STITCHED:
         visits = visits.append_column(name, columns[name].cast(pa.string()))
     return visits
+
+
+def summarise_visits(visits: pa.Table) -> pa.Table:
+    """Stitched visits -> VISITORS: a row for each device, customer and rule; visits without a device are left out."""
+    frame = pl.DataFrame(pl.from_arrow(visits.select(["device", "at", *STITCHED]))).drop_nulls("device")
+    found = frame.group_by("device", pl.col("stitched_customer").alias("CUSTOMER_ID"), "stitch_rule").agg(
+        pl.len().cast(pl.Int64).alias("visits"),
+        pl.col("at").min().alias("first_at"),
+        pl.col("at").max().alias("last_at"),
+    )
+    rows = found.sort("device", "first_at", "CUSTOMER_ID", "stitch_rule", nulls_last=True)
+    return rows.to_arrow(compat_level=_OLDEST).cast(VISITORS)
 
 
 def _asof(
