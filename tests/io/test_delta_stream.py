@@ -10,7 +10,12 @@ from pathlib import Path
 import apache_beam as beam
 import pyarrow as pa
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.test_stream import TestStream
+from apache_beam.testing.util import assert_that, equal_to
+from apache_beam.transforms.window import GlobalWindows, TimestampedValue
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +25,7 @@ from transforms.io.delta_committer import PositionCommitter, PositionGap
 from transforms.io.delta_notes import read_notes
 from transforms.io.delta_positions import Fenced, OwnerWatch, position_app, positions, take_over
 from transforms.io.delta_ranges import StreamWrite, write_ranges
-from transforms.io.delta_stream import WriteStream
+from transforms.io.delta_stream import WriteStream, arrival_windows
 from transforms.io.delta_table import open_table
 from transforms.positions import Piece
 
@@ -256,3 +261,17 @@ def test_on_beam(tmp_path: Path) -> None:
             | WriteStream(write)
         )
     assert found(uri) == expected(99)
+
+
+def test_what_comes_behind_the_watermark_leaves_at_once_and_is_not_dropped() -> None:
+    """Whoever told the watermark too early, as Prism may: the guard behind `ArrivalClock`."""
+    stream = TestStream().advance_watermark_to(0).add_elements([TimestampedValue(("a", "in time"), 10)])
+    stream = stream.advance_watermark_to(100).add_elements([TimestampedValue(("a", "late"), 11)])
+    stream = stream.advance_watermark_to(3000).add_elements([TimestampedValue(("a", "very late"), 12)])
+    options = PipelineOptions(streaming=True)
+    with beam.Pipeline(runner=BundleBasedDirectRunner(), options=options) as root:
+        grouped = root | stream.advance_watermark_to_infinity() | arrival_windows(1.0) | beam.GroupByKey()
+        values = grouped | beam.MapTuple(lambda _, several: sorted(several))
+        assert_that(
+            values | "AnyTime" >> beam.WindowInto(GlobalWindows()), equal_to([["in time"], ["late"], ["very late"]])
+        )
