@@ -22,6 +22,7 @@ WEEK_DAYS = 7.0
 _NODES = 32  # of the quadrature: relative error below 1e-6 down to alpha = t / 100
 _LOG_BOUNDS = (-9.0, 12.0)  # of each parameter's logarithm; data that say nothing of one leave it at a bound
 _MOST_ORDERS = 100_000
+_MANY = 20_000
 NAMES = {"bg_nbd": 0, "mbg_nbd": 1}
 
 
@@ -140,16 +141,25 @@ def fit(histories: Histories, name: str) -> Btyd:
         value, slope = _likelihood(logs, flips, histories, repeats, of, people)
         return -value / customers, -slope / customers
 
-    weeks = float(np.average(histories.T, weights=histories.count)) + 1.0
-    starts = ((1.0, weeks, 1.0, 2.5), (0.3, weeks / 4, 0.7, 2.0))
-    options = {"maxiter": 500, "ftol": 1e-14, "gtol": 1e-8}
+    options = {"maxiter": 500, "ftol": 1e-13, "gtol": 1e-8}
     found = [
-        minimize(cost, np.log(s), jac=True, method="L-BFGS-B", bounds=[_LOG_BOUNDS] * 4, options=options)
-        for s in starts
+        minimize(cost, start, jac=True, method="L-BFGS-B", bounds=[_LOG_BOUNDS] * 4, options=options)
+        for start in _starts(histories, name)
     ]
     best = min(found, key=lambda result: result.fun)
     r, alpha, a, b = (float(value) for value in np.exp(best.x))
     return Btyd(r, alpha, a, b, flips, -float(best.fun) * float(customers), bool(best.success))
+
+
+def _starts(histories: Histories, name: str) -> list[np.ndarray]:
+    """Where to look from: two rules of thumb, or with many histories what every k-th of them gives."""
+    every = len(histories.x) // _MANY
+    if every > 1:
+        h = histories
+        near = fit(Histories(h.x[::every], h.t_x[::every], h.T[::every], h.count[::every], h.inverse[:0]), name)
+        return [np.log([near.r, near.alpha, near.a, near.b])]
+    weeks = float(np.average(histories.T, weights=histories.count)) + 1.0
+    return [np.log(start) for start in ((1.0, weeks, 1.0, 2.5), (0.3, weeks / 4, 0.7, 2.0))]
 
 
 def log_likelihood(model: Btyd, histories: Histories) -> tuple[float, np.ndarray]:

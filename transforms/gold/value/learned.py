@@ -20,22 +20,23 @@ from transforms.gold.value.ledger import Ledger
 WINDOWS = 8  # how many cut-offs to learn from, at most
 STEP_DAYS = 30
 LEAST_ROWS = 400
-MOST_ROWS = 400_000
+MOST_ROWS = 100_000
 _YEAR = 365
 PARAMETERS: Mapping[str, Any] = {
     "verbosity": -1,
     "seed": 1,
     "deterministic": True,
     "force_row_wise": True,
-    "learning_rate": 0.03,
+    "num_threads": 1,  # rows are few; on a busy machine threads would wait for each other at every tree
+    "learning_rate": 0.05,
     "num_leaves": 15,
     "min_data_in_leaf": 40,
     "feature_fraction": 0.7,
     "bagging_fraction": 0.8,
     "bagging_freq": 1,
 }
-ROUNDS = 200
-_ROWS_A_THREAD = 100_000  # below, threads wait for each other more than they work
+ROUNDS = 120
+_ROWS_A_THREAD = 50_000
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Learned:
 
     def foresee(self, known: Known) -> tuple[np.ndarray, np.ndarray]:
         rows, _ = matrix(known, self.season, self.horizon_days)
-        return np.asarray(self.orders.predict(rows)), np.asarray(self.value.predict(rows)) * self.unit
+        return predict(self.orders, rows), predict(self.value, rows) * self.unit
 
 
 def cutoffs(ledger: Ledger, horizon_days: int) -> list[int]:
@@ -110,6 +111,11 @@ def learn(ledger: Ledger, horizon_days: int) -> Learned | None:
 
 def boost(rows: np.ndarray, target: np.ndarray, names: Iterable[str], **parameters: Any) -> lightgbm.Booster:
     """A booster of ROUNDS trees; the same rows give the same trees on any number of threads."""
-    threads = min(os.cpu_count() or 1, 1 + len(rows) // _ROWS_A_THREAD)
     data = lightgbm.Dataset(rows, target, feature_name=list(names), free_raw_data=True)
-    return lightgbm.train({**PARAMETERS, "num_threads": threads, **parameters}, data, ROUNDS)
+    return lightgbm.train({**PARAMETERS, **parameters}, data, ROUNDS)
+
+
+def predict(booster: lightgbm.Booster, rows: np.ndarray, **options: Any) -> np.ndarray:
+    """What the trees say of each row, on all cores where there are many rows."""
+    threads = min(os.cpu_count() or 1, 1 + len(rows) // _ROWS_A_THREAD)
+    return np.asarray(booster.predict(rows, num_threads=threads, **options))
