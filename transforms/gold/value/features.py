@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -35,6 +35,11 @@ class Known:
     last_gap: np.ndarray
     returned: np.ndarray
     last_value: np.ndarray
+
+    def take(self, chosen: np.ndarray) -> Known:
+        """Only the customers where `chosen` is true."""
+        columns = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Known(**{name: v[chosen] if isinstance(v, np.ndarray) else v for name, v in columns.items()})
 
     @property
     def weeks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

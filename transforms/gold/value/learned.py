@@ -109,10 +109,12 @@ def learn(ledger: Ledger, horizon_days: int) -> Learned | None:
     return Learned(orders, value, unit, found.season, horizon_days)
 
 
-def boost(rows: np.ndarray, target: np.ndarray, names: Iterable[str], **parameters: Any) -> lightgbm.Booster:
-    """A booster of ROUNDS trees; the same rows give the same trees on any number of threads."""
+def boost(
+    rows: np.ndarray, target: np.ndarray, names: Iterable[str], rounds: int = ROUNDS, **parameters: Any
+) -> lightgbm.Booster:
+    """A booster of so many trees; the same rows give the same trees on any number of threads."""
     data = lightgbm.Dataset(rows, target, feature_name=list(names), free_raw_data=True)
-    return lightgbm.train({**PARAMETERS, **parameters}, data, ROUNDS)
+    return lightgbm.train({**PARAMETERS, **parameters}, data, rounds)
 
 
 def predict(booster: lightgbm.Booster, rows: np.ndarray, **options: Any) -> np.ndarray:
