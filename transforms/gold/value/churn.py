@@ -11,6 +11,7 @@ base they add up to the log odds.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import lightgbm
 import numpy as np
@@ -28,7 +29,7 @@ from transforms.gold.value.ledger import Ledger
 
 REASONS = 3
 _FOLDS = 2
-_SMALL = {
+_SMALL: dict[str, Any] = {
     "rounds": 60,
     "num_leaves": 8,
     "learning_rate": 0.08,

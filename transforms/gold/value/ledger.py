@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -76,6 +77,16 @@ class Ledger:
     def value(self) -> np.ndarray:
         """Cents of each entry in the models' unit, whole, so that running sums are exact whoever came before."""
         return np.rint(self.cents * self.unit[self.owner])
+
+    @property
+    def units(self) -> dict[str | None, float]:
+        """What one of each currency counts in the models."""
+        return dict(zip(self.currency.to_list(), self.unit.tolist(), strict=True))
+
+    def in_units(self, units: Mapping[str | None, float]) -> Ledger:
+        """This ledger in the units of another, of which it is a part; an unknown currency counts 1."""
+        names = self.currency.to_list()
+        return replace(self, unit=np.array([units.get(name, 1.0) for name in names], dtype=float))
 
     def ends(self, day: int) -> np.ndarray:
         """For each customer, the place behind their last entry that is not later than `day`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -44,6 +44,8 @@ class ValueRules:
 class Valuation:
     """All that is fitted: enough to give every customer their row, bucket by bucket.
 
+    `units`: those of the ledger it was fitted to, for a ledger of only some customers (`Ledger.in_units`).
+
     `served`: horizon -> model; `bounds`: (orders, value) bounds of each horizon that could be held out.
     """
 
@@ -51,6 +53,7 @@ class Valuation:
     contest: Contest
     served: dict[int, str]
     bounds: dict[int, tuple[Bounds, Bounds]]
+    units: dict[str | None, float] = field(default_factory=dict)
 
 
 _DAY = pa.date32()
@@ -106,7 +109,7 @@ def value_customers(ledger: Ledger, rules: ValueRules = ValueRules()) -> Valuati
     served = {days: best if days <= rules.holdout_days else beyond for days in HORIZONS_DAYS}
     served[rules.holdout_days] = best
     bounds = {days: found for days in served if (found := _bounds(contest, served[days], days))}
-    return Valuation(fitted, contest, served, bounds)
+    return Valuation(fitted, contest, served, bounds, ledger.units)
 
 
 def _bounds(contest: Contest, model: str, days: int) -> tuple[Bounds, Bounds] | None:
