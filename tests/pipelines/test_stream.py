@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.request
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -24,13 +25,20 @@ from pipelines.supervisor import Supervisor
 from tests.event_hubs import LoopbackProcess, loopback
 from tests.sessions.plain_stream import cut_log
 from tests.streaming import TABLES, Sent, assert_same, bronze_rows, count_rows, running, stream, until
+from transforms.bronze.envelope import columns_for_silver
 from transforms.contracts import contract
+from transforms.contracts.commerce import ITEMS, TRANSACTIONS
 from transforms.generator.dataset import tables
 from transforms.generator.jsonl import to_json_lines
 from transforms.generator.spec import GeneratorSpec
+from transforms.gold import touches
+from transforms.gold.realtime import features, fold
+from transforms.gold.realtime_items import LINES, ORDERS
+from transforms.gold.realtime_table import read_features
 from transforms.io.delta import open_table, read_table
 from transforms.sessions.live import events_of
 from transforms.sessions.rules import SessionRules
+from transforms.silver.to_silver import to_silver
 
 pytestmark = pytest.mark.slow
 
@@ -114,6 +122,26 @@ def final_sessions(day: Day) -> list[dict]:
         assert not late
         sessions += of_log
     return sessions
+
+
+def test_the_features_of_each_person_are_those_of_the_kernel_over_all_of_bronze(day):
+    """Whatever the engine cut and delayed: folded once, in another order, they are the same."""
+    lake, silver = Lake(str(day.lake)), {}
+    for table in touches.TABLES:
+        rows = read_table(lake.bronze(contract(table)), columns=columns_for_silver(contract(table)))
+        silver[table] = to_silver(rows, contract(table)).accepted
+    lines, orders = (
+        pl.DataFrame(pl.from_arrow(silver[t.name].select(s.names))) for t, s in ((ITEMS, LINES), (TRANSACTIONS, ORDERS))
+    )
+    bought = lines.drop("_ingested_at").join(orders, on="TRANSACTION_ID")
+    silver[ITEMS.name] = bought.to_arrow(compat_level=pl.CompatLevel.oldest())
+    known = pl.DataFrame(pl.from_arrow(touches.TOUCHES.empty_table()))
+    for table, rows in silver.items():
+        known = fold(known, pl.DataFrame(pl.from_arrow(touches.read_touches(table, rows))))
+    expected = features(known, datetime(1970, 1, 1, tzinfo=UTC)).drop_columns(["updated_at"])
+    found = read_features(lake.realtime_features).drop_columns(["updated_at"])
+    assert found.num_rows > 5 and sum(found["spend_24h"].to_pylist()) > 0
+    assert found.equals(expected)
 
 
 def test_the_batch_path_makes_the_same_rows_of_files(day, tmp_path):
