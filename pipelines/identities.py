@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import log2
 
 import polars as pl
 import pyarrow as pa
@@ -34,7 +35,9 @@ from transforms.io.delta import append_rows, committed, last_note, open_table, o
 CUSTOMERS = CONTRACTS["CUSTOMERS"]
 _NUMBER = "identity"  # the Delta transaction that counts the runs
 PERSONS = survivors_schema(PERSON_RULES, GOLDEN_TYPES)
-LINKS = EDGES.append(pa.field("same_person", pa.bool_(), nullable=False))
+# `evidence`: of the pairs nearest to the limit, what each comparison adds in bits, without any value.
+LINKS = EDGES.append(pa.field("same_person", pa.bool_(), nullable=False)).append(pa.field("evidence", pa.string()))
+BORDERLINE = 10
 Pair = tuple[str, str]
 
 
@@ -78,7 +81,7 @@ def resolve_lake(
     scored = score_pairs(records, rules)
     history = _read(lake.identity_events, IDENTITY_EVENTS)
     found = resolve(lake, run, records, scored, history, rules)
-    _write(lake, run, inputs, records, scored, found)
+    _write(lake, run, inputs, records, scored, found, rules)
     record_commits(lake)
     kinds = pl.Series(found.events["kind"]).value_counts().rows()
     persons = len(found.map["person_id"].unique())
@@ -170,14 +173,20 @@ def _read(uri: str, schema: pa.Schema) -> pa.Table:
 
 
 def _write(
-    lake: Lake, run: Run, inputs: tuple[str, ...], records: pa.Table, scored: ScoredPairs, found: Resolution
+    lake: Lake,
+    run: Run,
+    inputs: tuple[str, ...],
+    records: pa.Table,
+    scored: ScoredPairs,
+    found: Resolution,
+    rules: IdentityRules,
 ) -> None:
     """The events first, the map last: its commit says that the run is done."""
     number = committed(lake.identity_events, [_NUMBER]).get(_NUMBER, 0) + 1
     done = append_rows(lake.identity_events, found.events, ((_NUMBER, number),))
     if done.status != "committed":
         raise UserError("another run resolved identities at the same time", lake.identity_events, "run again")
-    overwrite_rows(lake.identity_links, _links(scored, found), whole_table=True)
+    overwrite_rows(lake.identity_links, _links(scored, found, rules), whole_table=True)
     raw = records.rename_columns(["record" if name == RECORD_KEY else name for name in records.column_names])
     golden = survive_attributes(raw, found.map, PERSON_RULES).cast(PERSONS)
     for name, uri, rows in (("persons", lake.persons, golden), ("identity_map", lake.identity_map, found.map)):
@@ -185,11 +194,28 @@ def _write(
         overwrite_rows(uri, rows, whole_table=True, note=note)
 
 
-def _links(scored: ScoredPairs, found: Resolution) -> pa.Table:
+def _links(scored: ScoredPairs, found: Resolution, rules: IdentityRules) -> pa.Table:
     persons = pl.DataFrame(pl.from_arrow(found.map)).select("record", "person_id")
     edges = pl.DataFrame(pl.from_arrow(scored.edges))
     ends = edges.join(persons, left_on="left", right_on="record", maintain_order="left").join(
         persons, left_on="right", right_on="record", maintain_order="left", suffix="_right"
     )
     told = ends.with_columns(same_person=pl.col("person_id") == pl.col("person_id_right"))
+    told = told.join(_evidence(scored, rules), on=["left", "right"], how="left", maintain_order="left")
     return told.select(LINKS.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(LINKS)
+
+
+def _evidence(scored: ScoredPairs, rules: IdentityRules) -> pl.DataFrame:
+    """`evidence` of the pairs whose odds are nearest to those of the limit."""
+    odds = (pl.col("probability") / (1 - pl.col("probability"))).log(2)
+    limit = rules.match_probability / (1 - rules.match_probability)
+    edges = pl.DataFrame(pl.from_arrow(scored.edges)).filter(pl.col("kind") == "probabilistic")
+    near = edges.sort((odds - log2(limit)).abs(), "left", "right").head(BORDERLINE)
+    bits = scored.contributions(near.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    rows = []
+    for row in bits.to_pylist():
+        parts = {name.removeprefix("bits_"): value for name, value in row.items() if name.startswith("bits_")}
+        del parts["start"]
+        told = [f"{name} {value:+.1f}" for name, value in sorted(parts.items(), key=lambda part: -part[1]) if value]
+        rows.append({"left": row["left"], "right": row["right"], "evidence": ", ".join(told)})
+    return pl.DataFrame(rows, schema={"left": pl.String, "right": pl.String, "evidence": pl.String})

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pipelines.config import Lake
 from pipelines.gold import CUSTOMER_360
-from pipelines.report import arrivals, customers, operations, shop
+from pipelines.report import arrivals, customers, operations, persons, shop
 from transforms.errors import UserError
 from transforms.io.delta import open_table
 
@@ -35,6 +35,10 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "satisfaction": ("score", "customers"),
         "stream_delays": ("low_seconds", "high_seconds", "rows"),
         "stream_rate": ("second", "arrived", "readable"),
+        "identity_scores": ("low", "high", "pairs", "one_person"),
+        "identity_sizes": ("records", "persons"),
+        "identity_largest": ("rank", "records"),
+        "identity_borderline": ("probability", "same_person", "evidence"),
     }
 )
 
@@ -54,6 +58,8 @@ class ReportFacts:
         satisfaction: over customer_360.
       stream: totals of what streams brought in (`arrivals.gather`). stream_delays: rows by seconds from the hub to
         bronze. stream_rate: rows a second over time.
+      identity: totals of who is who (`persons.gather`). identity_scores: pairs by probability. identity_sizes,
+        identity_largest: persons by their number of records. identity_borderline: the pairs nearest to the limit.
     """
 
     title: str = "Customer 360"
@@ -80,6 +86,11 @@ class ReportFacts:
     stream: Mapping[str, float] = field(default_factory=dict)
     stream_delays: pa.Table | None = None
     stream_rate: pa.Table | None = None
+    identity: Mapping[str, float] = field(default_factory=dict)
+    identity_scores: pa.Table | None = None
+    identity_sizes: pa.Table | None = None
+    identity_largest: pa.Table | None = None
+    identity_borderline: pa.Table | None = None
 
     def __post_init__(self) -> None:
         for name, wanted in _COLUMNS.items():
@@ -111,6 +122,7 @@ def gather(lake: Lake) -> ReportFacts:
         )
     currency, sales = shop.gather(lake)
     people = customers.gather(lake.gold(CUSTOMER_360), currency) if open_table(lake.gold(CUSTOMER_360)) else {}
+    more = arrivals.gather(lake) | persons.gather(lake)
     known = {f.name for f in fields(ReportFacts)}
-    facts = {name: value for name, value in (found | sales | people | arrivals.gather(lake)).items() if name in known}
+    facts = {name: value for name, value in (found | sales | people | more).items() if name in known}
     return ReportFacts(lake=lake.uri.rstrip("/").rsplit("/", 1)[-1], currency=currency, **facts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipelines.report import lake, people, selling, stream
+from pipelines.report import identity, lake, people, selling, stream
 from pipelines.report.facts import ReportFacts
 
 
@@ -24,6 +24,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("products", "What sells", selling.products),
     Section("segments", "Customer segments", people.segments),
     Section("value", "Where the value lies", people.value),
+    Section("identity", "Who is who", identity.identity),
     Section("contact", "Visits and messages", people.contact),
     Section("service", "Service", people.service),
     Section("stream", "The stream", stream.stream),

@@ -105,5 +105,21 @@ def facts(**changes: object) -> ReportFacts:
         },
         "stream_delays": _rows("low_seconds high_seconds rows", (0.0, 1.0, 8000), (1.0, float("inf"), 1000)),
         "stream_rate": _rows("second arrived readable", (0, 30.0, 0.0), (1, 0.0, 25.5), (2, 0.0, 4.5)),
+        "identity": {
+            "records": 140,
+            "persons": 120,
+            "merged_today": 2,
+            "created_today": 6,
+            "joined_today": 5,
+            "split_today": 1,
+        },
+        "identity_scores": _rows("low high pairs one_person", (0.0, 0.5, 31, 0), (0.5, 1.0, 22, 21)),
+        "identity_sizes": _rows("records persons", (1, 102), (2, 17), (4, 1)),
+        "identity_largest": _rows("rank records", (1, 4), (2, 2)),
+        "identity_borderline": _rows(
+            "probability same_person evidence",
+            (0.91, True, "surname +4.1, birth_date -1.2"),
+            (0.88, False, "phone +9.0, given_name -3.3"),
+        ),
     }
     return ReportFacts(**(given | changes))  # type: ignore[arg-type]

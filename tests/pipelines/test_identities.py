@@ -6,6 +6,8 @@ import polars as pl
 import pytest
 
 from pipelines.identities import explain_in_lake, resolve_lake
+from pipelines.report.facts import ReportFacts, gather
+from pipelines.report.identity import identity
 from pipelines.visitors import stitch
 from tests.pipelines.conftest import customer, write_lines
 from transforms.errors import UsageError, UserError
@@ -126,6 +128,21 @@ def test_visits_before_a_login_are_the_persons(shop):
     rules = ("before_login", "own", "after_login")
     assert found == {("S1", "C3", rule): who for rule in rules} | {("S2", None, None): None}
     assert stitch(shop.lake, shop.run("resolve")) is None
+
+
+def test_the_report_tells_who_is_who_without_naming_anybody(shop):
+    feed(shop, [*ROWS, record(300, 2, DATE_OF_BIRTH=None, EMAIL_ADDRESS=None, PHONE_NUMBER=None)])
+    resolve_lake(shop.lake, shop.run("resolve"), [("apart", ("C3", "C103"))])
+    facts = gather(shop.lake)
+    assert facts.identity["records"] == 86 and facts.identity["split_today"] == 1
+    assert facts.identity["persons"] == sum(row["persons"] for row in facts.rows("identity_sizes"))
+    links = read_table(shop.lake.identity_links)
+    assert sum(row["pairs"] for row in facts.rows("identity_scores")) == links.num_rows
+    drawn = identity(facts)
+    assert "Persons by their number of records" in drawn and drawn.count("<tr>") <= 11
+    for word in ("Farid", "Okafor", "mail.org", "High Street", "C103", *set(persons(shop).values())):
+        assert word.lower() not in drawn.lower()
+    assert identity(ReportFacts()) == ""
 
 
 def test_wrong_use_is_told(shop):

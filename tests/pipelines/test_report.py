@@ -156,6 +156,7 @@ _NEEDS = {
     "products": ("products", "categories"),
     "segments": ("segments",),
     "value": ("concentration",),
+    "identity": ("identity",),
     "contact": ("totals",),
     "service": ("totals",),
     "stream": ("stream",),
