@@ -61,9 +61,9 @@ def merge_journeys(parts: Iterable[Journeys]) -> Journeys:
         return pl.DataFrame(pl.from_arrow(pa.concat_tables([getattr(part, name) for part in several])))
 
     return Journeys(
-        _sum(together("transitions"), TRANSITIONS),
-        _sum(together("paths"), COMMON_PATHS),
-        _sum(together("times"), CONVERSION_TIMES),
+        add_up(together("transitions"), TRANSITIONS),
+        add_up(together("paths"), COMMON_PATHS),
+        add_up(together("times"), CONVERSION_TIMES),
     )
 
 
@@ -90,7 +90,7 @@ def time_to_convert(times: pa.Table) -> pa.Table:
 def _transitions(paths: Paths) -> pa.Table:
     steps = pl.DataFrame(pl.from_arrow(count_steps(paths)))
     ended = pl.when("converted").then(pl.lit(CONVERTED)).otherwise(pl.lit(LEFT))
-    return _sum(
+    return add_up(
         steps.select(
             pl.col("before_1").fill_null(START).alias("from_step"),
             pl.coalesce("next", ended).alias("to_step"),
@@ -106,7 +106,7 @@ def _paths(paths: Paths) -> pa.Table:
     goal = pl.when("converted").then(pl.lit(ARROW + CONVERTED)).otherwise(pl.lit(""))
     one = pl.lit(1, pl.Int64).alias("journeys")
     rows = ends.select((pl.col("way") + goal).alias("path"), "converted", one, "value_units")
-    return _sum(rows, COMMON_PATHS)
+    return add_up(rows, COMMON_PATHS)
 
 
 def _times(paths: Paths) -> pa.Table:
@@ -116,10 +116,11 @@ def _times(paths: Paths) -> pa.Table:
     sold = paths.ends.filter("converted").join(entries, on="path", how="inner")
     seconds = whole_seconds((sold["end_at"] - sold["first_at"]).to_numpy())
     rows = sold.select("entry_step", pl.Series("seconds", seconds, pl.Int64), pl.lit(1, pl.Int64).alias("journeys"))
-    return _sum(rows, CONVERSION_TIMES)
+    return add_up(rows, CONVERSION_TIMES)
 
 
-def _sum(rows: pl.DataFrame, schema: pa.Schema) -> pa.Table:
+def add_up(rows: pl.DataFrame, schema: pa.Schema) -> pa.Table:
+    """Rows of TRANSITIONS, COMMON_PATHS or CONVERSION_TIMES in any number as one table, ordered by its keys."""
     counts = [name for name in schema.names if name in ("journeys", "value_units")]
     keys = [name for name in schema.names if name not in counts]
     return rows.group_by(keys).agg(pl.col(counts).sum()).sort(keys).select(schema.names).to_arrow().cast(schema)
