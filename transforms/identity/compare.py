@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from transforms.identity.distance import Compare
 from transforms.identity.encode import Encoded
 from transforms.identity.kinds import KINDS
-from transforms.identity.levels import Compare, comparer
+from transforms.identity.levels import comparer
 from transforms.identity.rules import Comparison
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from transforms.identity.fold import fold
+
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _YEAR_FIRST = r"^(\d{4})\D?(\d{1,2})\D?(\d{1,2})(?:\D|$)"
 _YEAR_LAST = r"^(\d{1,2})\D(\d{1,2})\D(\d{4}|\d{2})(?:\D|$)"
@@ -18,7 +20,7 @@ def fold_dates(values: pl.Series) -> pl.Series:
     """
     if values.dtype.is_temporal():
         return values.cast(pl.Date, strict=False).dt.strftime("%Y%m%d")
-    text = values.cast(pl.String).str.to_lowercase().str.strip_chars().str.replace(r"\.0$", "")
+    text = fold(values.cast(pl.String)).str.replace(r"\.0$", "")
     frame = pl.DataFrame({"v": text}).with_columns(
         a=pl.col("v").str.extract_groups(_YEAR_FIRST).struct.rename_fields(["y", "m", "d"]),
         b=pl.col("v").str.extract_groups(_YEAR_LAST).struct.rename_fields(["d", "m", "y"]),

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from transforms.identity.kinds import KINDS
-from transforms.identity.model import CLASSES, SAME, LinkModel, agreeing
+from transforms.identity.model import CLASSES, STRANGER, LinkModel, agreeing
 from transforms.identity.rules import Comparison
 
 _ROUNDS, _TOLERANCE = 60, 1e-4
 _PRIOR_PAIRS = 20.0  # what was declared counts as much as so many pairs
 _PRIOR_SHARED = 50.0
 PRIOR_STRANGERS = 300.0
-_OFTEN, _MORE = 0.95, 5.0  # namesakes and twins may be more frequent than was declared, yet not the rule
+_OFTEN, _MORE = 0.95, 2.0  # namesakes and twins may be more frequent than was declared, yet not the rule
 _START = (0.7, 0.3, 0.1, 0.03, 0.03)  # classes but the last, as multiples of the expected number of matches
 
 
@@ -23,6 +23,7 @@ def learn_model(
     chance: dict[str, np.ndarray],
     all_pairs: float,
     records: int,
+    namesakes: float = 0.0,
 ) -> LinkModel:
     """The model that makes the candidates' agreement patterns likely (Dempster, Laird and Rubin 1977).
 
@@ -34,6 +35,8 @@ def learn_model(
       counts: how many candidate pairs have it.
       chance: name -> share of each level among all pairs, whoever they are.
       all_pairs: how many pairs of records there are.
+      namesakes: share of all pairs that have the same given name and the same surname. Names go together, and so it is
+        more than their two shares let expect; strangers of one full name are not taken for one person.
     """
     everyone = {c.name: _smoothed(c, chance[c.name], all_pairs) for c in comparisons}
     agree = {c.name: np.array(KINDS[c.kind].agree) for c in comparisons}
@@ -41,8 +44,12 @@ def learn_model(
     classes = np.array([share * expected / all_pairs for share in _START])
     shared = {c.name: c.shared for c in comparisons}
     model = LinkModel(comparisons, agree, everyone, shared, np.append(classes, 1 - classes.sum()))
+    full = _same_full_name(comparisons, patterns)
+    excess = 1.0
     for _ in range(_ROUNDS):
-        after = posterior(model, patterns)
+        after = posterior(model, patterns, np.log(excess) * full)
+        known = float((after[:, ~STRANGER].sum(axis=1) * counts)[full].sum()) / all_pairs
+        excess = _excess(model, namesakes - known)
         better = _maximise(model, patterns, counts, after, everyone, all_pairs)
         moved = max(float(np.abs(better.agree[n] - model.agree[n]).max()) for n in agree) if agree else 0.0
         model = better
@@ -51,10 +58,32 @@ def learn_model(
     return model
 
 
-def posterior(model: LinkModel, patterns: np.ndarray) -> np.ndarray:
-    """The probability of each class for each pattern: patterns by classes."""
-    logs = np.log(model.classes) + sum(
-        (table[patterns[:, k]] for k, table in enumerate(model.tables())), np.zeros((len(patterns), 1))
+def _same_full_name(comparisons: tuple[Comparison, ...], patterns: np.ndarray) -> np.ndarray:
+    full = np.zeros(len(patterns), bool)
+    names = [c.name for c in comparisons]
+    if {"given_name", "surname"} <= set(names):
+        at = [names.index(name) for name in ("given_name", "surname")]
+        full = np.logical_and(*(patterns[:, k] == len(KINDS[comparisons[k].kind].levels) for k in at))
+    return full
+
+
+def _excess(model: LinkModel, strangers: float) -> float:
+    """How many times more often strangers share a full name than their names' shares let expect."""
+    if not {"given_name", "surname"} <= model.chance.keys():
+        return 1.0
+    return max(1.0, strangers / (model.chance["given_name"][-1] * model.chance["surname"][-1]))
+
+
+def posterior(model: LinkModel, patterns: np.ndarray, strangers: np.ndarray) -> np.ndarray:
+    """The probability of each class for each pattern: patterns by classes.
+
+    Args:
+      strangers: what is added to the log-likelihood of strangers for each pattern.
+    """
+    logs = (
+        strangers[:, None] * STRANGER
+        + np.log(model.classes)
+        + sum((table[patterns[:, k]] for k, table in enumerate(model.tables())), np.zeros((len(patterns), 1)))
     )
     odds = np.exp(logs - logs.max(axis=1, keepdims=True))
     return odds / odds.sum(axis=1, keepdims=True)
@@ -109,8 +138,3 @@ def _smoothed(comparison: Comparison, chance: np.ndarray, all_pairs: float) -> n
     seen, start = min(all_pairs, 5e6), np.array(KINDS[comparison.kind].chance[1:])
     found = np.maximum((chance[1:] * seen + PRIOR_STRANGERS * start) / (seen + PRIOR_STRANGERS), 1e-7)
     return np.append(1.0, found / found.sum())
-
-
-def match_probability(after: np.ndarray) -> np.ndarray:
-    """The probability that it is one person, of posteriors by class."""
-    return after[:, SAME].sum(axis=1)

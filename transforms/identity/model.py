@@ -14,6 +14,7 @@ from transforms.identity.rules import HOME, Comparison
 PERSONS = ("same", "related", "stranger")
 CLASSES = tuple((person, home) for person in PERSONS for home in ("home", "away"))
 SAME = np.array([person == "same" for person, _ in CLASSES])
+STRANGER = np.array([person == "stranger" for person, _ in CLASSES])
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ _FOLDS: Mapping[str, Callable[[pl.Series], pl.Series]] = {
     "email": _as_text(fold_email),
     "phone": _as_text(fold_phone),
     "gender": _as_text(_fold_gender),
-    "number": _as_text(fold_words),
+    "number": _as_text(fold_code),
     "date": fold_dates,
     "flag": _fold_flag,
 }

@@ -6,6 +6,7 @@ import numpy as np
 
 from transforms.identity.block import Candidates
 from transforms.identity.compare import Comparer, pack, unpack
+from transforms.identity.encode import Encoded, joined
 from transforms.identity.kinds import KINDS
 from transforms.identity.learn import learn_model
 from transforms.identity.model import LinkModel
@@ -22,9 +23,16 @@ def train_model(comparer: Comparer, candidates: Candidates, rules: IdentityRules
     every = max(1, -(-candidates.total // rules.training_pairs))
     patterns, counts = _patterns(comparer, candidates, rules.chunk_pairs, every)
     chance = _chance(comparer, candidates, min(-(-rules.training_pairs // 4), int(all_pairs) * 2))
-    return learn_model(
-        comparer.comparisons, unpack(patterns, comparer.comparisons), counts * every, chance, all_pairs, len(new)
-    )
+    rows = unpack(patterns, comparer.comparisons)
+    namesakes = _namesakes(comparer.records)
+    return learn_model(comparer.comparisons, rows, counts * every, chance, all_pairs, len(new), namesakes)
+
+
+def _namesakes(records: Encoded) -> float:
+    """The share of pairs with one full name among records that have one."""
+    pair = joined([records.column("given_name").codes, records.column("surname").codes])
+    counts = np.bincount(pair[pair >= 0], minlength=1).astype(float)
+    return float((counts * (counts - 1)).sum() / max(1.0, counts.sum() * (counts.sum() - 1)))
 
 
 def _patterns(comparer: Comparer, candidates: Candidates, size: int, every: int) -> tuple[np.ndarray, np.ndarray]:

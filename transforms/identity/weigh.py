@@ -8,12 +8,11 @@ from transforms.identity.compare import Comparer, pack, unpack
 from transforms.identity.encode import Column, Encoded, joined
 from transforms.identity.kinds import KINDS
 from transforms.identity.learn import PRIOR_STRANGERS
-from transforms.identity.model import CLASSES, SAME, LinkModel, agreeing
+from transforms.identity.model import CLASSES, SAME, STRANGER, LinkModel, agreeing
 from transforms.identity.rules import Comparison
 
 # Levels on which records agree by a value, whose frequency counts: kind -> (level, which of the fields).
 _BY_VALUE = {"area": (("same", 0), ("same postcode", 0), ("same city", 1))}
-_STRANGERS = np.array([person == "stranger" for person, _ in CLASSES])
 
 
 class Evidence:
@@ -76,7 +75,7 @@ class Evidence:
         given, surname, excess = self._names
         at = np.flatnonzero((levels[:, given] == KINDS["given_name"].names.index("same")) &
                             (levels[:, surname] == KINDS["surname"].names.index("same")))  # fmt: skip
-        return at, excess[left[at]][:, None] * _STRANGERS
+        return at, excess[left[at]][:, None] * STRANGER
 
 
 def _frequency(column: Column, start: float) -> np.ndarray:
