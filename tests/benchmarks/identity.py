@@ -76,7 +76,7 @@ def run(source, out):
     training.estimate_u_using_random_sampling(max_pairs=1e6, seed=1)
     training.estimate_parameters_using_expectation_maximisation(block_on("given_name", "birth_date"))
     training.estimate_parameters_using_expectation_maximisation(block_on("email"))
-    training.estimate_parameters_using_expectation_maximisation(block_on("surname", "phone"))
+    training.estimate_parameters_using_expectation_maximisation(block_on("surname", "birth_date"))
     found = linker.inference.predict(threshold_match_probability=0.5)
     connection.execute(
         f"copy (select record_key_l as left, record_key_r as right, match_probability as probability "
