@@ -12,7 +12,8 @@ from transforms.io.storage import join
 
 GOLD = ("customer_360", "realtime_features")
 SILVER = ("sessions", "live_sessions", "persons", "identity_map", "identity_events", "visitors")
-OPS = ("identity_decisions", "identity_links", "rejects", "late", "runs", "schemas", "profiles", "drift", "outliers")
+IDENTITY = ("identity_decisions", "identity_links", "identity_records", "identity_models")
+OPS = ("rejects", "late", "runs", "schemas", "profiles", "drift", "outliers", *IDENTITY)
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,14 @@ class Lake:
     @property
     def identity_links(self) -> str:
         return join(self.uri, "ops", "identity_links")
+
+    @property
+    def identity_records(self) -> str:
+        return join(self.uri, "ops", "identity_records")
+
+    @property
+    def identity_models(self) -> str:
+        return join(self.uri, "ops", "identity_models")
 
     @property
     def identity_decisions(self) -> str:

@@ -17,6 +17,7 @@ from pipelines.config import Lake, Run
 from pipelines.explain import verdict_of
 from pipelines.notes import RunNote
 from pipelines.runs import record_commits
+from pipelines.scoring import Scoring, remember, score
 from transforms.contracts import CONTRACTS
 from transforms.counts import Counts
 from transforms.errors import UsageError, UserError
@@ -78,16 +79,16 @@ def resolve_lake(
     inputs = _inputs(lake)
     if not rebuild and _made_from(lake) == inputs:
         return None
-    scored = score_pairs(records, rules)
+    scoring = score(lake, records, rules, rebuild)
     history = _read(lake.identity_events, IDENTITY_EVENTS)
-    found = resolve(lake, run, records, scored, history, rules)
-    _write(lake, run, inputs, records, scored, found, rules)
+    found = resolve(lake, run, records, scoring.edges, history, rules)
+    _write(lake, run, inputs, records, scoring, found, rules)
     record_commits(lake)
     kinds = pl.Series(found.events["kind"]).value_counts().rows()
     persons = len(found.map["person_id"].unique())
     touched = tuple(touched_persons(found.events))
     return LakeResolved(
-        records.num_rows, persons, scored.compared, dict(sorted(kinds)), touched, found.refused.num_rows
+        records.num_rows, persons, scoring.compared, dict(sorted(kinds)), touched, found.refused.num_rows
     )
 
 
@@ -119,7 +120,7 @@ def read_records(lake: Lake) -> pa.Table:
 
 
 def resolve(
-    lake: Lake, run: Run, records: pa.Table, scored: ScoredPairs, history: pa.Table, rules: IdentityRules
+    lake: Lake, run: Run, records: pa.Table, edges: pa.Table, history: pa.Table, rules: IdentityRules
 ) -> Resolution:
     """The persons of the records, after those of the history."""
     previous = map_of(history)
@@ -134,7 +135,7 @@ def resolve(
     table = values.rename_columns(["record" if name == RECORD_KEY else name for name in values.column_names])
     return resolve_records(
         table.append_column("first_seen", records["first_seen"]),
-        scored.edges,
+        edges,
         run.started_at,
         decisions=_read(lake.identity_decisions, DECISIONS),
         previous=previous,
@@ -177,7 +178,7 @@ def _write(
     run: Run,
     inputs: tuple[str, ...],
     records: pa.Table,
-    scored: ScoredPairs,
+    scoring: Scoring,
     found: Resolution,
     rules: IdentityRules,
 ) -> None:
@@ -186,7 +187,8 @@ def _write(
     done = append_rows(lake.identity_events, found.events, ((_NUMBER, number),))
     if done.status != "committed":
         raise UserError("another run resolved identities at the same time", lake.identity_events, "run again")
-    overwrite_rows(lake.identity_links, _links(scored, found, rules), whole_table=True)
+    overwrite_rows(lake.identity_links, _links(scoring, found, rules), whole_table=True)
+    remember(lake, run, scoring, rules)
     raw = records.rename_columns(["record" if name == RECORD_KEY else name for name in records.column_names])
     golden = survive_attributes(raw, found.map, PERSON_RULES).cast(PERSONS)
     for name, uri, rows in (("persons", lake.persons, golden), ("identity_map", lake.identity_map, found.map)):
@@ -194,19 +196,22 @@ def _write(
         overwrite_rows(uri, rows, whole_table=True, note=note)
 
 
-def _links(scored: ScoredPairs, found: Resolution, rules: IdentityRules) -> pa.Table:
+def _links(scoring: Scoring, found: Resolution, rules: IdentityRules) -> pa.Table:
     persons = pl.DataFrame(pl.from_arrow(found.map)).select("record", "person_id")
-    edges = pl.DataFrame(pl.from_arrow(scored.edges))
+    edges = pl.DataFrame(pl.from_arrow(scoring.edges))
     ends = edges.join(persons, left_on="left", right_on="record", maintain_order="left").join(
         persons, left_on="right", right_on="record", maintain_order="left", suffix="_right"
     )
     told = ends.with_columns(same_person=pl.col("person_id") == pl.col("person_id_right"))
-    told = told.join(_evidence(scored, rules), on=["left", "right"], how="left", maintain_order="left")
+    told = told.join(_evidence(scoring.scored, rules), on=["left", "right"], how="left", maintain_order="left")
     return told.select(LINKS.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(LINKS)
 
 
-def _evidence(scored: ScoredPairs, rules: IdentityRules) -> pl.DataFrame:
-    """`evidence` of the pairs whose odds are nearest to those of the limit."""
+def _evidence(scored: ScoredPairs | None, rules: IdentityRules) -> pl.DataFrame:
+    """`evidence` of the pairs compared in this run whose odds are nearest to those of the limit."""
+    schema = dict.fromkeys(("left", "right", "evidence"), pl.String)
+    if scored is None:
+        return pl.DataFrame(schema=schema)
     odds = (pl.col("probability") / (1 - pl.col("probability"))).log(2)
     limit = rules.match_probability / (1 - rules.match_probability)
     edges = pl.DataFrame(pl.from_arrow(scored.edges)).filter(pl.col("kind") == "probabilistic")
@@ -217,5 +222,6 @@ def _evidence(scored: ScoredPairs, rules: IdentityRules) -> pl.DataFrame:
         parts = {name.removeprefix("bits_"): value for name, value in row.items() if name.startswith("bits_")}
         del parts["start"]
         told = [f"{name} {value:+.1f}" for name, value in sorted(parts.items(), key=lambda part: -part[1]) if value]
-        rows.append({"left": row["left"], "right": row["right"], "evidence": ", ".join(told)})
-    return pl.DataFrame(rows, schema={"left": pl.String, "right": pl.String, "evidence": pl.String})
+        left, right = sorted((row["left"], row["right"]))
+        rows.append({"left": left, "right": right, "evidence": ", ".join(told)})
+    return pl.DataFrame(rows, schema=schema)

@@ -111,6 +111,15 @@ def test_the_part_with_the_founder_keeps_the_id_of_a_split():
     assert brief(events) == {(r, "split", "a", "b", "apart") for r in "ac"}
 
 
+def test_a_founder_that_goes_to_others_takes_no_id_along():
+    book = Book()
+    book.feed(["a1", "a2", "b1", "b2"], sure(("a1", "a2"), ("b1", "b2")))
+    before = book.persons
+    events = book.feed(["a1", "a2", "b1", "b2"], sure(("a1", "b1"), ("b1", "b2")))
+    assert brief(events) == {("a1", "moved", "a1", "b1", "same_email")}
+    assert book.persons == before | {"a1": before["b1"]}
+
+
 def test_undoing_a_merge_gives_both_parts_their_ids_back():
     book = Book()
     links = sure(("a1", "a2"), ("b1", "b2"))

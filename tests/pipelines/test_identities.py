@@ -71,6 +71,21 @@ def test_a_history_in_two_runs_ends_as_in_one_and_a_replay_changes_nothing(make_
     assert (persons(split), open_table(split.lake.identity_events).version()) == before
 
 
+def test_new_and_changed_records_are_compared_with_what_is_there(make_shop):
+    grown, once = make_shop(), make_shop()
+    changed = record(104, 7)  # was a record of person 4
+    first, more = ROWS, [changed, record(201, 30), record(202, 31), record(203, 70)]
+    whole = feed(grown, first)
+    found = feed(grown, more, 1)
+    assert 0 < found.compared < whole.compared / 2
+    assert found.events == {"created": 1, "joined": 2, "moved": 1}
+    feed(once, [row for row in first if row["CUSTOMER_ID"] != "C104"] + more)
+    assert parts(persons(grown)) == parts(persons(once))
+    assert read_table(grown.lake.identity_models).num_rows == 1
+    resolve_lake(grown.lake, grown.run("resolve"), rebuild=True)
+    assert read_table(grown.lake.identity_models).num_rows == 2 and parts(persons(grown)) == parts(persons(once))
+
+
 def test_decisions_touch_exactly_their_persons_and_are_undone(shop):
     feed(shop, ROWS)
     before, golden = persons(shop), pl.DataFrame(read_table(shop.lake.persons)).sort("person_id")

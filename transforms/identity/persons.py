@@ -51,7 +51,8 @@ def assign_persons(
     """Gives each cluster of records a person, so that persons stay who they were.
 
     A person of yesterday goes where its founder goes: the record that has been with it longest (then: first seen, then
-    the smaller key). Where the founders of several meet, the person that is older stays. The other parts of a split,
+    the smaller key). Where the founders of several meet, the person that is older stays, of two that are as old the one
+    of which more came. The other parts of a split,
     and clusters of new records, get back an id that their records had before and that nobody has now, else a new one,
     made of the key of the cluster's first record: the same input always gives the same ids.
 
@@ -70,7 +71,7 @@ def assign_persons(
         since=pl.col("since").fill_null(pl.lit(at, pl.Datetime("us", "UTC")))
     )
     kept = _kept(placed.drop_nulls("person_id"), before)
-    ids = pl.concat([kept, _given(placed.join(kept, on="cluster", how="anti"), kept["id"], history)])
+    ids = pl.concat([kept, _given(placed.join(kept, on="cluster", how="anti"), kept["id"], before, history)])
     moved = placed.join(ids, on="cluster").with_columns(same=pl.col("id").eq_missing(pl.col("person_id")))
     now = pl.lit(at, pl.Datetime("us", "UTC"))
     map = moved.select("record", person_id="id", since=pl.when("same").then("since").otherwise(now)).sort("record")
@@ -94,26 +95,30 @@ def _before(previous: pa.Table | None) -> pl.DataFrame:
 def _kept(known: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
     """cluster -> id of the oldest of the persons whose founders are in it."""
     order = ["since", "first_seen", "record"]
-    founders = known.sort(["person_id", *order], nulls_last=True).unique("person_id", keep="first", maintain_order=True)
-    oldest = founders.sort(["born", *order[1:]], nulls_last=True).unique("cluster", keep="first", maintain_order=True)
+    shares = known.with_columns(share=pl.len().over("person_id", "cluster") / pl.len().over("person_id"))
+    founders = shares.sort(["person_id", *order], nulls_last=True).unique(
+        "person_id", keep="first", maintain_order=True
+    )
+    ranked = founders.sort(["born", -pl.col("share"), *order[1:]], nulls_last=True)  # who came whole before a part
+    oldest = ranked.unique("cluster", keep="first", maintain_order=True)
     return oldest.select("cluster", id="person_id")
 
 
-def _given(orphans: pl.DataFrame, taken: pl.Series, history: pa.Table | None) -> pl.DataFrame:
+def _given(orphans: pl.DataFrame, taken: pl.Series, before: pl.DataFrame, history: pa.Table | None) -> pl.DataFrame:
     """cluster -> id, for clusters where no founder is: one that its records had, else a new one."""
-    back = _former(orphans, taken, history)
+    back = _former(orphans, taken, before, history)
     rest = orphans.join(back, on="cluster", how="anti")
     firsts = rest.sort("first_seen", "record", nulls_last=True).unique("cluster", keep="first", maintain_order=True)
     ids = _new_ids(firsts["record"], pl.concat([taken, back["id"]]))
     return pl.concat([back, firsts.select("cluster", id=ids)])
 
 
-def _former(orphans: pl.DataFrame, taken: pl.Series, history: pa.Table | None) -> pl.DataFrame:
+def _former(orphans: pl.DataFrame, taken: pl.Series, before: pl.DataFrame, history: pa.Table | None) -> pl.DataFrame:
     """Ids that nobody has, each for the cluster with most of the records that had it; the latest for a cluster."""
-    empty = orphans.select("cluster", id=pl.lit(None, pl.String)).clear()
-    if history is None or not orphans.height:
-        return empty
-    had = pl.DataFrame(pl.from_arrow(history.select(["record", "person_id", "at"]))).rename({"person_id": "id"})
+    had = before.select("record", id="person_id", at="since")
+    if history is not None:
+        past = pl.DataFrame(pl.from_arrow(history.select(["record", "person_id", "at"])))
+        had = pl.concat([had, past.rename({"person_id": "id"})])
     had = had.drop_nulls("id").filter(~pl.col("id").is_in(taken.implode())).join(orphans, on="record")
     claims = had.group_by("cluster", "id").agg(pl.col("record").n_unique().alias("records"), pl.col("at").max())
     claims = claims.sort("records", "at", "cluster", "id", descending=[True, True, False, False])
