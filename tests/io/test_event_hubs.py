@@ -96,7 +96,7 @@ class Steps:
 
     def __init__(self, connection, hub, start=0, limits=QUICK, of=2, partition="0"):
         self.fn = event_hubs._ReadFn(connection, lambda log: start, limits, None)
-        self.element = event_hubs.Partition(hub, partition, of, 1.0)
+        self.element = event_hubs.Partition(hub, partition, of)
         self.restriction = self.fn.initial_restriction(self.element)
         self.watermark = ManualWatermarkEstimator(None)
         self.pause = 0.0
@@ -112,7 +112,7 @@ class Steps:
             self.restriction, self.pause = rest[0], rest[1].micros / 1e6
         return out
 
-    def until(self, count=1, seconds=10.0):
+    def until(self, count=1, seconds=30.0):
         found, end = [], time.monotonic() + seconds
         while len(found) < count and time.monotonic() < end:
             found += self()
@@ -244,6 +244,14 @@ def test_the_source_limits_itself(connection):
     heavy = Steps(connection, "fast", limits=Limits(max_bytes=20_000, max_bytes_per_second=10_000))
     [piece] = heavy.until()
     assert piece.value.rows.nbytes < 200_000 and heavy.pause > 1
+
+
+def test_partitions_draw_on_one_allowance_and_one_alone_may_use_it_up():
+    allowance = event_hubs_pool.Allowance()
+    assert allowance.spend(2.0, 100.0) == 102.0  # the first partition
+    assert allowance.spend(3.0, 100.5) == 105.0  # another one, meanwhile
+    assert allowance.spend(1.0, 105.0) == 106.0  # as fast as the limit allows, whoever it is
+    assert allowance.spend(1.0, 200.0) == 201.0  # what nobody used is not saved up
 
 
 def test_a_connection_that_says_nothing_is_left_for_another(connection, monkeypatch):

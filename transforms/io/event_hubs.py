@@ -55,9 +55,9 @@ class Limits:
         a few rows and for thousands.
       more_seconds: the pause where more is waiting. Flink cuts it to whole seconds: give 1 there.
       poll_seconds: the pause where nothing is waiting.
-      max_events_per_second, max_bytes_per_second: over all partitions. Prism has no back-pressure: what a source reads
-        faster than the sink writes piles up in memory. The defaults lie well above what the Python client can read, and
-        below what the bronze sink took on two cores.
+      max_events_per_second, max_bytes_per_second: over all partitions that a worker reads; one alone may use it up.
+        Prism has no back-pressure: what a source reads faster than the sink writes piles up in memory. The defaults
+        lie well above what the Python client can read, and below what the bronze sink took on two cores.
       idle_seconds: how long a partition is silent before its watermark follows the clock. What comes later all the same
         gets the watermark's time, so that nothing is ever late.
       slack_seconds: how far the watermark of a silent partition stays behind the clock.
@@ -94,12 +94,11 @@ class Limits:
 
 
 class Partition(NamedTuple):
-    """One partition to read; `of` is how many its hub has, `share` its part of the rate limits."""
+    """One partition to read; `of` is how many its hub has."""
 
     hub: str
     id: str
     of: int
-    share: float
 
     @property
     def log(self) -> str:
@@ -153,8 +152,7 @@ class ReadFromEventHubs(beam.PTransform):
 def find_partitions(connection: HubConnection, hubs: tuple[str, ...]) -> list[Partition]:
     """All partitions of the hubs."""
     found = [(hub, ids) for hub in hubs for ids in [partitions(connection, hub)]]
-    total = sum(len(ids) for _, ids in found)
-    return [Partition(hub, id_, len(ids), 1 / total) for hub, ids in found for id_ in ids]
+    return [Partition(hub, id_, len(ids)) for hub, ids in found for id_ in ids]
 
 
 class _Tracker(OffsetRestrictionTracker):
@@ -227,7 +225,7 @@ class _ReadFn(beam.DoFn, RestrictionProvider):
         yield TimestampedValue(piece, Timestamp(micros=arrived))
         self._count(piece)
         _advance(watermark, clock.watermark(arrived))
-        tracker.defer_remainder(_seconds(self._pause(element, piece, time.monotonic() - begun)))
+        tracker.defer_remainder(_seconds(self._pause(piece, begun)))
 
     def _look(self, reader: HeldReader, partition: Partition, idle: bool) -> None:
         """Asks the hub what is due."""
@@ -246,11 +244,12 @@ class _ReadFn(beam.DoFn, RestrictionProvider):
         is_over = limit is not None and self._pool.silence.lasted(limit)
         return is_over and reader.ask().last_sequence_number < reader.next
 
-    def _pause(self, partition: Partition, piece: Piece, spent: float) -> float:
-        limits, full = self._limits, piece.rows.num_rows > 0
-        events = piece.rows.num_rows / (limits.max_events_per_second * partition.share)
-        size = piece.rows.nbytes / (limits.max_bytes_per_second * partition.share)
-        return max(limits.more_seconds if full else limits.poll_seconds, events - spent, size - spent)
+    def _pause(self, piece: Piece, begun: float) -> float:
+        """How long until the partition is read again: all of them draw on one allowance."""
+        limits, events, size = self._limits, piece.rows.num_rows, piece.rows.nbytes
+        costs = max(events / limits.max_events_per_second, size / limits.max_bytes_per_second)
+        waits = self._pool.allowance.spend(costs, begun) - time.monotonic()
+        return max(limits.more_seconds if events else limits.poll_seconds, waits)
 
     def _count(self, piece: Piece) -> None:
         self._events.inc(piece.rows.num_rows)

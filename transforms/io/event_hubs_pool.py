@@ -25,6 +25,7 @@ _ENDS: dict[tuple[str, str], int] = {}
 _CLOCKS: dict[tuple[str, str], ArrivalClock] = {}
 _PROCESSES: list[ReadingProcess] = []
 _SILENCES: dict[str, Silence] = {}
+_ALLOWANCES: dict[str, Allowance] = {}
 
 
 class HeldReader:
@@ -132,6 +133,20 @@ class HeldReader:
         self._reader.close()
 
 
+class Allowance:
+    """What all partitions of a process may read together: seconds that pieces cost, spent one after the other."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._spent_until = 0.0
+
+    def spend(self, seconds: float, begun: float) -> float:
+        """The moment (monotonic) from which there is some left again, with what was begun at `begun` paid."""
+        with self._lock:
+            self._spent_until = max(self._spent_until, begun) + seconds
+            return self._spent_until
+
+
 class ReaderPool:
     """Lends readers; one that is lent is nobody else's. Pickles as what it needs to open others.
 
@@ -183,6 +198,12 @@ class ReaderPool:
         """That of all partitions that this process reads."""
         with _LOCK:
             return _SILENCES.setdefault(self._name, Silence())
+
+    @property
+    def allowance(self) -> Allowance:
+        """That of all partitions that this process reads."""
+        with _LOCK:
+            return _ALLOWANCES.setdefault(self._name, Allowance())
 
     def backlog(self, log: str, position: int) -> int:
         """How many events are known to wait from `position` on; at least 1, since more may come."""
