@@ -14,7 +14,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.test_stream import TestStream
 from apache_beam.testing.util import assert_that
 from apache_beam.transforms.window import IntervalWindow, Sessions, TimestampedValue, WindowFn
-from apache_beam.utils.timestamp import Duration
+from apache_beam.utils.timestamp import MIN_TIMESTAMP, Duration
 
 from tests.sessions import plain_sessions as plain
 from transforms.batches import as_batch, as_table, register_batch_coder
@@ -141,14 +141,17 @@ def piece_of(events: list[dict], at: int) -> Piece:
 
 
 def run_stream(
-    pieces: list[Piece], transform: SessionizeStream, apart_seconds: float = 1
+    pieces: list[Piece], transform: SessionizeStream, apart_seconds: float = 1, backlog: int = 0
 ) -> tuple[list[Piece], pa.Table | None]:
-    """(pieces of sessions, late rows)."""
+    """(pieces of sessions, late rows); the first `backlog` pieces tell no arrival."""
     register_batch_coder()
     plain.KEPT.clear()
     stream = TestStream()
     for number, element in enumerate(pieces):
         second = ARRIVED.timestamp() + number * apart_seconds
+        if number < backlog:
+            stream = stream.add_elements([TimestampedValue(element, MIN_TIMESTAMP)])
+            continue
         stream = stream.advance_watermark_to(second).add_elements([TimestampedValue(element, second)])
     options = PipelineOptions()
     options.view_as(StandardOptions).streaming = True
@@ -259,6 +262,15 @@ def test_a_silent_log_closes_its_sessions_if_asked(silence_closes):
     assert late is None
     behind = [piece.high for piece in found for row in piece.rows.to_pylist() if row["events"] == 3]
     assert behind == ([2 * STEPS] if silence_closes else [4 * STEPS])  # before the next rows, or with them
+
+
+def test_what_is_read_back_after_a_start_is_no_silence():
+    """It says nothing of its arrival: the next rows are in time."""
+    rows = [visit("a", 0), visit("b", 1), visit("a", 5), visit("b", 6)]
+    given = transform(silence_closes=True, buckets=1, fold_seconds=1)
+    found, late = run_stream([piece_of(rows[:2], 0), piece_of(rows[2:], 2)], given, backlog=1)
+    assert late is None
+    assert rows_of(found).equals(sessions_of(plain.table(rows), RULES))
 
 
 @pytest.mark.parametrize("silence", [False, True])

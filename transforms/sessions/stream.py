@@ -14,7 +14,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.transforms.window import GlobalWindow
-from apache_beam.utils.timestamp import Duration
+from apache_beam.utils.timestamp import Duration, Timestamp
 
 from transforms.batches import PieceCoder, RecordBatchCoder, as_batch, register_batch_coder
 from transforms.errors import UserError
@@ -194,7 +194,8 @@ class _SessionsFn(beam.DoFn):
             place = place._replace(given=(yield from self._out(key, place, folded)))
         places.write(tuple(place))
         if self._silence_us is not None:
-            silent.set(arrived + Duration(micros=self._silence_us))
+            since = arrived if arrived.micros > 0 else Timestamp.now()  # what is read back tells no arrival
+            silent.set(since + Duration(micros=self._silence_us))
 
     @on_timer(SILENT)
     def at_silence(
