@@ -57,6 +57,13 @@ def test_a_whole_name_is_parted_where_others_have_given_names():
         {"given_name": "ann mary", "surname": "lee"}, {"given_name": "bob", "surname": "ray"}]  # fmt: skip
 
 
+def test_a_whole_name_beside_a_birth_date_is_a_person_s():
+    table = standard("name", ["Lee, Ann Mary", "Cher"], birth_date=["1985-03-04", None])
+    assert table.select(["given_name", "surname"]).to_pylist() == [
+        {"given_name": "ann mary", "surname": "lee"}, {"given_name": None, "surname": "cher"}]  # fmt: skip
+    assert standard("name", ["The Palm"])["name"].to_pylist() == ["the palm"]
+
+
 def test_a_column_of_lists_is_refused():
     with pytest.raises(UserError, match="column email holds list"):
         standard("email", [["a@b.de"]])

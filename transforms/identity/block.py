@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 
-from transforms.identity.encode import Encoded, dense
+from transforms.identity.encode import NONE, Encoded, dense
 from transforms.identity.keys import block_key
 from transforms.identity.rules import BlockingRule, IdentityRules
 
@@ -65,6 +66,13 @@ class Candidates:
     def total(self) -> int:
         return int(sum(int(block.counts.sum()) for block in self.blocks))
 
+    def rows(self) -> np.ndarray:
+        """Which records (bool) are in blocks."""
+        found = np.zeros(len(self.new), bool)
+        for block in self.blocks:
+            found[block.order] = True
+        return found
+
     def report(self) -> pa.Table:
         return pa.Table.from_pylist([block.report() for block in self.blocks], BLOCKS)
 
@@ -108,15 +116,18 @@ def find_candidates(records: Encoded, rules: IdentityRules, within: bool = True)
     without such a key meets those that have none either. What stays too large is sorted by content, and each record
     meets the `window` records behind it. Time and memory are bounded by records times `block_rows`, whatever the data.
     """
-    content: list[np.ndarray] = []
-    blocks = tuple(_blocks(records, rule, rules, within, content) for rule in rules.blocking)
+    work = _Work(records)
+    blocks = tuple(_blocks(records, rule, rules, within, work) for rule in rules.blocking)
     return Candidates(blocks, records.new, within)
 
 
-def _blocks(
-    records: Encoded, rule: BlockingRule, rules: IdentityRules, within: bool, content: list[np.ndarray]
-) -> Blocks:
-    key = _joined_all([block_key(records, name) for name in rule.keys])
+def _blocks(records: Encoded, rule: BlockingRule, rules: IdentityRules, within: bool, work: _Work) -> Blocks:
+    key = _joined_all([work.key(name) for name in rule.keys])
+    if not records.new.all():  # blocks without a new record give no pairs
+        met = np.zeros(int(key.max(initial=0)) + 2, bool)
+        met[key[records.new]] = True
+        met[-1] = False  # where a record without a key looks
+        key = np.where(met[key], key, NONE)
     coarse = _possible(key, records.new, within)
     refined = 0
     for name in rule.refine:
@@ -125,7 +136,7 @@ def _blocks(
         if not large.any():
             break
         refined = refined or int(large.sum())
-        finer = block_key(records, name) + 1
+        finer = work.key(name).astype(np.int64) + 1
         width = int(finer.max(initial=0)) + 1
         mixed = np.where(large, key * width + finer, key * width)
         # A record that was refined must not meet one that was not: they cannot share a block, whose key is in front.
@@ -133,9 +144,7 @@ def _blocks(
     sizes = np.bincount(key[key >= 0], minlength=1)
     windowed = (key >= 0) & (sizes[key] > rules.block_rows)
     rows = np.flatnonzero((key >= 0) & (sizes[key] > 1))
-    if windowed.any() and not content:
-        content.append(_by_content(records))
-    second = [content[0][rows]] if windowed.any() else []
+    second = [work.content[rows]] if windowed.any() else []
     # Among records of a small block those of the first table come first; a windowed block keeps the order of content.
     side = np.where(windowed[rows], 0, ~records.new[rows])
     order = rows[np.lexsort((rows, *second, side, key[rows]))]
@@ -144,8 +153,25 @@ def _blocks(
     return Blocks(rule.name, key, order, starts, ends, windowed, max(0.0, coarse - made), refined)
 
 
+class _Work:
+    """What several rules need, worked out once."""
+
+    def __init__(self, records: Encoded) -> None:
+        self._records = records
+        self._keys: dict[str, np.ndarray] = {}
+
+    def key(self, name: str) -> np.ndarray:
+        if name not in self._keys:
+            self._keys[name] = block_key(self._records, name).astype(np.int32)  # codes are fewer than records
+        return self._keys[name]
+
+    @cached_property
+    def content(self) -> np.ndarray:
+        return _by_content(self._records)
+
+
 def _joined_all(keys: list[np.ndarray]) -> np.ndarray:
-    whole = keys[0]
+    whole = keys[0].astype(np.int64)
     for part in keys[1:]:
         missing = (whole < 0) | (part < 0)
         whole = dense(whole * (int(part.max(initial=0)) + 1) + part, missing)

@@ -31,7 +31,7 @@ class Comparer:
     def chance_of_same(self, k: int) -> float:
         """The probability that two random records with a value have the same one."""
         counts = self.records.column(self.comparisons[k].fields[0]).counts.astype(float)
-        total = counts.sum()
+        total = self.records.column(self.comparisons[k].fields[0]).total
         return float((counts * (counts - 1)).sum() / max(1.0, total * (total - 1)))
 
 

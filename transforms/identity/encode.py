@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -43,9 +43,17 @@ class Column:
         return np.bincount(self.codes[self.codes >= 0], minlength=len(self.values))
 
     @cached_property
-    def share(self) -> np.ndarray:
-        """Of the records that have a value, the share that has this one."""
-        return self.counts / max(1, self.counts.sum())
+    def total(self) -> int:
+        """How many records have a value."""
+        return int(self.counts.sum())
+
+    def only(self, codes: np.ndarray, used: np.ndarray) -> Column:
+        """The column with these codes, of which no others than `used` occur, and the counts it has."""
+        place = np.full(len(self.values) + 1, NONE, np.int32)
+        place[used] = np.arange(len(used))
+        column = Column(place[codes], self.values.gather(used))
+        column.__dict__.update(counts=self.counts[used], total=self.total)  # of all records, not of these
+        return column
 
     def derive(self, work: Callable[[pl.Series], pl.Series]) -> Column:
         """The column of what `work` makes of the values, which may be null."""
@@ -73,6 +81,16 @@ class Encoded:
     @property
     def size(self) -> int:
         return len(self.keys)
+
+    def only(self, rows: np.ndarray) -> Encoded:
+        """The records with the values of those that `rows` (bool) names; how frequent values are stays known."""
+        codes = {name: np.where(rows, column.codes, NONE) for name, column in self.columns.items()}
+        used = {name: np.unique(found[found >= 0]) for name, found in codes.items()}
+        names = [name for name in ("given_name", "surname") if name in codes]
+        if len(names) == 2:
+            used |= dict.fromkeys(names, np.union1d(used["given_name"], used["surname"]))
+        columns = {name: column.only(codes[name], used[name]) for name, column in self.columns.items()}
+        return replace(self, columns=columns)
 
     def column(self, name: str) -> Column:
         """The column, or one without any value."""

@@ -51,6 +51,7 @@ class ScoredPairs:
       model: what was learned, or given.
       blocks: BLOCKS: how candidates were found and which were left out.
       compared: how many pairs were compared.
+      evidence, records: what the pairs were weighed by, and all records.
     """
 
     edges: pa.Table
@@ -58,6 +59,7 @@ class ScoredPairs:
     blocks: pa.Table
     compared: int
     evidence: Evidence
+    records: Encoded
 
     def explain(self, left: str, right: str) -> pa.Table:
         """CONTRIBUTIONS of every comparison to the odds of these two records, the first row what all pairs start from.
@@ -67,7 +69,8 @@ class ScoredPairs:
         Raises:
           UserError: a record is unknown.
         """
-        return _explain(self.evidence, left, right)
+        comparer = Comparer(self.records, self.model.comparisons)
+        return _explain(Evidence(comparer, self.model.only(comparer.comparisons), self.records), left, right)
 
     def contributions(self, edges: pa.Table) -> pa.Table:
         """The bits of each comparison for these edges: left, right, a column `bits_<comparison>` each."""
@@ -104,15 +107,17 @@ def score_pairs(
     if second is not None and pc.any(pc.is_in(first[RECORD_KEY], second[RECORD_KEY])).as_py():
         raise UserError(f"a {RECORD_KEY} is in both tables", "identity", "put the name of the source before the id")
     encoded = encode_records(first, second)
-    comparer = Comparer(encoded, rules.comparisons if model is None else model.comparisons)
     candidates = find_candidates(encoded, rules, within)
+    asked = rules.comparisons if model is None else model.comparisons
+    met = encoded if model is None else encoded.only(candidates.rows())
+    comparer = Comparer(met, asked)
     if model is None:
         model = train_model(comparer, candidates, rules)
     elif comparer.comparisons != model.comparisons:
         model = model.only(comparer.comparisons)
-    evidence = Evidence(comparer, model)
+    evidence = Evidence(comparer, model, encoded)
     edges, compared = _edges(evidence, candidates, Proof(encoded, rules), rules)
-    return ScoredPairs(edges, model, candidates.report(), compared, evidence)
+    return ScoredPairs(edges, model, candidates.report(), compared, evidence, encoded)
 
 
 def _edges(evidence: Evidence, candidates: Candidates, proof: Proof, rules: IdentityRules) -> tuple[pa.Table, int]:

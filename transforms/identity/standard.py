@@ -71,6 +71,8 @@ def _folded(records: pa.Table, name: str) -> pl.Series:
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
         column = column.cast(pa.string())
     values = pl.Series(name, pl.from_arrow(column))
+    if name == "name":  # "Smith, John"
+        values = values.cast(pl.String).str.replace(r"^([^,]+), *([^,]+)$", "$2 $1")
     return _FOLDS[FIELDS[name].kind](values).alias(name)
 
 
@@ -107,10 +109,14 @@ _FOLDS: Mapping[str, Callable[[pl.Series], pl.Series]] = {
 
 
 def _split_names(found: dict[str, pl.Series]) -> None:
-    """Where some records have a given name or surname and others a whole name only, the last word is the surname."""
-    if "name" not in found or not {"given_name", "surname"} <= found.keys():
+    """Where there are both names or birth dates, whole names are persons', and their last word is the surname."""
+    parts = {"given_name", "surname"} & found.keys()
+    persons = len(parts) == 2 or (not parts and "birth_date" in found)
+    if "name" not in found or not persons:
         return
-    whole, given, surname = found.pop("name"), found["given_name"], found["surname"]
+    whole = found.pop("name")
+    nothing = pl.Series([None] * len(whole), dtype=pl.String)
+    given, surname = found.get("given_name", nothing), found.get("surname", nothing)
     bare = given.is_null() & surname.is_null()
     found["surname"] = whole.str.extract(r"(\S+)$", 1).zip_with(bare, surname)
     found["given_name"] = whole.str.extract(r"^(.*) \S+$", 1).zip_with(bare, given)

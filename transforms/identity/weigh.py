@@ -16,12 +16,12 @@ _BY_VALUE = {"area": (("same", 0), ("same postcode", 0), ("same city", 1))}
 
 
 class Evidence:
-    """Weighs pairs of these records by this model."""
+    """Weighs pairs of these records by this model; how frequent names are is counted among `everyone`."""
 
-    def __init__(self, comparer: Comparer, model: LinkModel) -> None:
+    def __init__(self, comparer: Comparer, model: LinkModel, everyone: Encoded) -> None:
         self.comparer, self.model = comparer, model
         self._tables = model.tables()
-        self._names = _name_shares(comparer.records, comparer.comparisons)
+        self._names = _name_shares(everyone, comparer.comparisons)
 
     def classes(self, left: np.ndarray, right: np.ndarray, levels: np.ndarray) -> np.ndarray:
         """Log-likelihood of each class for each pair, without how frequent the classes are: pairs by classes."""
@@ -80,7 +80,7 @@ class Evidence:
 
 def _frequency(column: Column, start: float) -> np.ndarray:
     """How frequent each value is; of few records nobody knows, and what is usual counts too."""
-    total = column.counts.sum() + PRIOR_STRANGERS
+    total = column.total + PRIOR_STRANGERS
     return (np.maximum(column.counts, 1) + PRIOR_STRANGERS * start) / total
 
 
