@@ -29,6 +29,13 @@ setup(
             "matplotlib>=3.11",
         ],
         "stream": ["azure-eventhub>=5.15.1,<5.16", "azure-identity>=1.27", "fastavro>=1.13", "prometheus-client>=0.20"],
+        "recsys": [
+            "tensorflow>=2.21,<2.22",
+            "tf-keras>=2.21,<2.22",
+            "tensorflow-transform>=1.21,<1.22",
+            "tensorflow-recommenders>=0.7.7,<0.8",
+            "tensorflow-serving-api>=2.19.1,<2.22",
+        ],
         "test": [
             "pytest>=9",
             "hypothesis>=6",

@@ -224,6 +224,34 @@ def attribution(
 
 
 @app.command()
+def recommend(
+    interactions: Annotated[
+        str, typer.Option("--interactions", help="a file, a folder or a glob: CSV, JSON lines, Parquet, .gz")
+    ],
+    items: Annotated[
+        str | None, typer.Option("--items", help="all items there are, with a name or description")
+    ] = None,
+    out: Annotated[str | None, typer.Option("--out", help="recommendations.parquet, .csv or .jsonl (.gz)")] = None,
+    evaluate: Annotated[
+        str | None, typer.Option("--evaluate", help="leave-last-out or time:DATE: every measure beside the baselines")
+    ] = None,
+    k: Annotated[int, typer.Option("--k", help="recommendations a person")] = 10,
+    repeats: Annotated[
+        bool | None, typer.Option("--repeats/--new-only", help="may items come again? by default as in the file")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="of what is drawn by chance")] = 7,
+    map: Annotated[list[str] | None, typer.Option("--map", help="user=COLUMN, item=COLUMN, time= ...")] = None,
+    rejects: Annotated[str | None, typer.Option("--rejects", help="a file for the rows that cannot be used")] = None,
+    format: Annotated[str | None, typer.Option("--format", help="jsonl, csv or parquet; by default by name")] = None,
+    json: Json = False,
+) -> None:
+    """What to offer each person in your own file of purchases, views or ratings, and how good that is."""
+    from pipelines.recommend import Wish, run_recommend
+
+    run_recommend(interactions, items, out, Wish(k, evaluate, repeats, seed), map or [], rejects, format, json)
+
+
+@app.command()
 def journeys(
     events: Annotated[str, typer.Option("--events", help="a file, a folder or a glob: CSV, JSON lines, Parquet, .gz")],
     start: Annotated[str | None, typer.Option("--from", help="a step: who gets from it to --to, and how")] = None,

@@ -1,0 +1,111 @@
+"""The whole way from a history to a list: sources, their candidates merged, the ranker; learnt in one go from a log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import polars as pl
+
+from recsys.candidates.als import ImplicitAls
+from recsys.candidates.content import Content
+from recsys.candidates.ease import Ease
+from recsys.candidates.item_knn import BoughtTogether
+from recsys.candidates.own import OwnMostFrequent, RepeatDue
+from recsys.candidates.popularity import Popularity, Trending
+from recsys.candidates.source import Scorer, Source
+from recsys.evaluate.splits import leave_last_out
+from recsys.interactions import Histories, Log
+from recsys.ranking.features import ItemTimes, gather
+from recsys.ranking.train import Ranker, train_ranker
+from recsys.retrieval.train import FittedTowers, TwoTower
+from recsys.spec import RankingSpec, RetrievalSpec
+
+FEWEST_LISTS = 50  # to teach a ranker; with fewer the ranks of the sources are fused
+_HELD_SHARE = 5  # one list of so many says when to stop
+
+
+def sources_for(repeats: bool, words: pl.DataFrame | None = None) -> list[Source]:
+    """Where candidates come from beside the towers; own items only where they may be shown again."""
+    found: list[Source] = [Ease(), Ease(half_life_items=30.0, name="recency EASE"), ImplicitAls(), BoughtTogether()]
+    found += [Trending(), Trending(60.0, "popular"), Popularity()]
+    if words is not None and words.height:
+        found.append(Content(words))
+    return found + ([OwnMostFrequent(), RepeatDue()] if repeats else [])
+
+
+@dataclass(frozen=True)
+class ChainSource:
+    """How the chain is learnt; `words`: columns item and text, may be None."""
+
+    repeats: bool
+    words: pl.DataFrame | None = None
+    retrieval: RetrievalSpec = field(default_factory=RetrievalSpec)
+    ranking: RankingSpec = field(default_factory=RankingSpec)
+    said: Callable[[str], None] = lambda _: None
+    name: str = "chain"
+
+    def fit(self, log: Log) -> Chain:
+        """Learns sources and ranker without each user's last basket, which teaches the ranker; then the sources again.
+
+        The ranker so learns how far to trust scores of baskets that the sources have not seen.
+        """
+        inner = leave_last_out(log, self.repeats)
+        sources = sources_for(self.repeats, self.words)
+        if len(inner.users) < FEWEST_LISTS:
+            self.said(f"only {len(inner.users)} people have a later basket to learn from: ranks are fused, not learnt")
+            return Chain(_fit(sources, log), ItemTimes.of(log), None, self.repeats, self.ranking)
+        towers = TwoTower(self.retrieval, _word_codes(log, self.words), inner)
+        first = towers.fit(inner.train)
+        assert isinstance(first, FittedTowers)
+        self.said(f"two towers: {first.epochs} epochs, NDCG {max(first.curve):.4f} of the last baskets but one")
+        scorers = {**_fit(sources, inner.train), towers.name: first}
+        pool = gather(inner.histories, scorers, ItemTimes.of(inner.train), self.ranking.candidates, self.repeats)
+        held = np.arange(len(inner.users)) % _HELD_SHARE == 0
+        ranker = train_ranker(pool, inner.targets, self.ranking, held)
+        self.said(f"ranker: {ranker.epochs} epochs, NDCG {max(ranker.curve):.4f} of held-out lists")
+        again = {**_fit(sources, log), towers.name: towers.for_epochs(first.epochs).fit(log)}
+        return Chain(again, ItemTimes.of(log), ranker, self.repeats, self.ranking)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Answers for histories; without a ranker in the order of the fused ranks."""
+
+    scorers: dict[str, Scorer]
+    times: ItemTimes
+    ranker: Ranker | None
+    repeats: bool
+    spec: RankingSpec
+
+    def recommend(self, histories: Histories, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """(codes [n, k], best first, -1 where there are fewer; the name of the source that ranks each highest)."""
+        spec = replace(self.spec, candidates=max(self.spec.candidates, k))
+        pool = gather(histories, self.scorers, self.times, spec.candidates, self.repeats)
+        names = np.array([*self.scorers])
+        if self.ranker is None:
+            return pool.items[:, :k], names[pool.sources[:, :k]]
+        lists, places = self.ranker.order(pool, k)
+        return lists, names[np.take_along_axis(pool.sources, np.maximum(places, 0), 1)]
+
+
+def _fit(sources: Sequence[Source], log: Log) -> dict[str, Scorer]:
+    return {source.name: source.fit(log) for source in sources}
+
+
+def _word_codes(log: Log, words: pl.DataFrame | None, most: int = 8, vocabulary: int = 5_000) -> np.ndarray:
+    """[items, most]: codes from 1 of the most frequent words of each item that occur twice, 0 for none."""
+    made = np.zeros((len(log.item_ids), most if words is not None else 0), np.int32)
+    if words is None:
+        return made
+    code = pl.DataFrame({"item": log.item_ids.cast(pl.String), "code": np.arange(len(log.item_ids))})
+    split = pl.col("text").str.to_lowercase().str.extract_all(r"[\p{L}\p{N}]{2,}").list.unique()
+    tokens = words.drop_nulls().unique("item").join(code, on="item").select("code", split.alias("word")).explode("word")
+    counts = tokens.group_by("word").len().filter(pl.col("len") > 1).sort("len", "word", descending=[True, False])
+    known = counts.head(vocabulary).with_row_index("number", 1)
+    rows = tokens.join(known, on="word").sort("code", "number")
+    place = rows.select(pl.int_range(pl.len()).over("code")).to_series().to_numpy()
+    few = place < most
+    made[rows["code"].to_numpy()[few], place[few]] = rows["number"].to_numpy()[few]
+    return made
