@@ -20,8 +20,8 @@ class Histogram:
     """Counts on a fixed grid: bin b holds the numbers x with asinh(x) / 0.01 nearest to b.
 
     asinh is linear near 0 and logarithmic far from it, for either sign, so one grid serves cents and millions. A number
-    stands for at most (e^0.005 - 1) * sqrt(x^2 + 1) beside itself: half a percent, or 0.005 near zero. `bins` are sorted and
-    unique, `counts` positive.
+    stands for at most (e^0.005 - 1) * sqrt(x^2 + 1) beside itself: half a percent, or 0.005 near zero. `bins` are
+    sorted and unique, `counts` positive.
     """
 
     bins: np.ndarray = field(default_factory=_none)
