@@ -411,7 +411,7 @@ def stream(
         typer.Option(
             "--events",
             help="Event Hubs: sb://NAMESPACE.servicebus.windows.net (Azure AD), or env:NAME or file:PATH of a "
-            "connection string",
+            "connection string; or capture:FOLDER, the files of Event Hubs Capture, once",
         ),
     ] = "env:C360_EVENTS",
     lake: LakeOption = "lake",
@@ -442,9 +442,11 @@ def stream(
     json: Json = False,
 ) -> None:
     """Takes events from Event Hubs into bronze, each once, with sessions and features behind, until it is stopped."""
+    from pipelines.backfill import run_backfill
     from pipelines.live import hubs_of, run_stream
     from pipelines.stream_config import default_hubs, stream_config
     from pipelines.supervisor import engine_of
+    from transforms.io.capture import is_capture
 
     config = stream_config(
         lake,
@@ -460,6 +462,8 @@ def stream(
         lateness,
         features,
     )
+    if is_capture(events):
+        return run_backfill(config, _run("stream", None), json)
     engine = engine_of(config, prism, flink_master, flink_job_server)
     run_stream(config, engine, metrics_port, refine_every, json)
 

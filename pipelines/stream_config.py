@@ -11,6 +11,7 @@ from typing import Any
 from transforms.contracts import CONTRACTS, Contract, contract
 from transforms.contracts.schema import Arrival
 from transforms.errors import UsageError, UserError
+from transforms.io.capture_files import is_capture
 from transforms.io.event_hubs import HubConnection, Limits
 from transforms.sessions.fold import Tolerance
 from transforms.sessions.rules import SessionRules, parse_gaps, parse_seconds
@@ -36,7 +37,7 @@ class StreamConfig:
 
     Attributes:
       lake: where the tables are.
-      events: what `--events` named; see `HubConnection`.
+      events: what `--events` named; see `HubConnection`, or `find_files` for `capture:FOLDER`.
       hubs: hub -> the tables whose rows it carries; events that name no table are of the first.
       name: tells this stream's positions in the tables from those of another one.
       window_seconds: how long rows are gathered for one commit.
@@ -122,7 +123,8 @@ def stream_config(
         raise UsageError(
             f"the runner {runner!r} cannot run an endless source here", remedy=f"give --runner {' or '.join(_LIMITS)}"
         )
-    HubConnection.from_url(events, group)
+    if not is_capture(events):
+        HubConnection.from_url(events, group)
     idle = _UNTIL_IDLE_SECONDS if until_idle else None
     return StreamConfig(
         lake,

@@ -24,6 +24,7 @@ WIRING = {
     "transforms/gold/realtime_stream.py",
     "transforms/io/capture.py",
     "transforms/io/delta.py",
+    "transforms/io/delta_backfill.py",
     "transforms/io/delta_stream.py",
     "transforms/io/event_hubs.py",
     "transforms/io/event_hubs_write.py",

@@ -11,7 +11,7 @@ from transforms.batches import register_batch_coder
 from transforms.io.capture_files import DEFAULT_LAYOUT, find_files, is_capture, read_file
 from transforms.positions import Piece
 
-__all__ = ["DEFAULT_LAYOUT", "ReadCapture", "is_capture"]
+__all__ = ["DEFAULT_LAYOUT", "ReadCapture", "find_files", "is_capture"]
 
 
 @dataclass(eq=False)
