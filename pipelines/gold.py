@@ -1,8 +1,9 @@
-"""Gold: customer_360 from silver, whole, whenever silver moved on."""
+"""Gold: all its tables from silver, whole, whenever silver moved on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from typing import Any
@@ -18,9 +19,21 @@ from pipelines.runs import CUSTOMER_360, TableRun, record_commits, table_runs
 from transforms.contracts import CONTRACTS, Contract
 from transforms.counts import Counts, SumCounts
 from transforms.errors import UserError
-from transforms.gold.assemble import INPUTS, SCHEMA, AssembleCustomers
+from transforms.gold.assemble import INPUTS, SCHEMA, AssembleGold, GoldContext
+from transforms.gold.publish import WriteTables
+from transforms.gold.tables import CAMPAIGNS, CUSTOMER_TABLES, SHOP_TABLES
 from transforms.identity.follow import FollowPersons
-from transforms.io.delta import Overwrite, ReadDelta, WriteDelta, committed, last_note, open_table, read_batches
+from transforms.io.delta import (
+    CommitResult,
+    Overwrite,
+    ReadDelta,
+    WriteDelta,
+    committed,
+    last_note,
+    open_table,
+    read_batches,
+    read_table,
+)
 from transforms.progress import METER
 from transforms.shuffle import spill_folder
 
@@ -30,13 +43,15 @@ _CUSTOMERS = "CUSTOMERS"
 @dataclass(frozen=True)
 class GoldPlan:
     """Which silver tables at which versions make gold, as of which moment; `number` counts the rebuilds; `identities`
-    is the version of the identity map, if there is one."""
+    is the version of the identity map, if there is one; `currency` that of most transactions: in attribution and
+    journeys only its values are added."""
 
     versions: dict[str, int]
     number: int
     rows: int
     as_of: datetime
     identities: int | None = None
+    currency: str | None = None
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -48,18 +63,32 @@ class GoldPlan:
 
 def plan(lake: Lake, run: Run, as_of: datetime | None = None) -> GoldPlan | None:
     """The silver tables there are, or None when gold was made from just these versions and this day."""
-    tables = {name: open_table(lake.silver(CONTRACTS[name])) for name in INPUTS}
+    tables = {name: open_table(lake.silver(CONTRACTS[name])) for name in (*INPUTS, CAMPAIGNS)}
     found = {name: table for name, table in tables.items() if table is not None}
-    if not found:
+    if not found.keys() - {CAMPAIGNS}:
         raise UserError("there is no silver table", where=lake.uri, remedy="run the commands bronze and silver first")
-    day = as_of or latest_event(lake, list(found), run.started_at)
-    uri = lake.gold(CUSTOMER_360)
-    number = committed(uri, ["gold"]).get("gold", 0) if open_table(uri) is not None else 0
+    day = as_of or latest_event(lake, [name for name in found if name != CAMPAIGNS], run.started_at)
+    uris = [lake.gold(name) for name in (CUSTOMER_360, *CUSTOMER_TABLES, *SHOP_TABLES)]
+    made = [uri for uri in uris if open_table(uri) is not None]
+    number = max((committed(uri, ["gold"]).get("gold", 0) for uri in made), default=0)
     versions = {name: table.version() for name, table in found.items()}
-    map = open_table(lake.identity_map)
     rows = sum(table.count() for table in found.values())
-    planned = GoldPlan(versions, number + 1, rows, day, None if map is None else map.version())
-    return None if number and planned.inputs == _made_from(uri) else planned
+    map = open_table(lake.identity_map)
+    identities = None if map is None else map.version()
+    planned = GoldPlan(versions, number + 1, rows, day, identities, main_currency(lake, found))
+    whole = made == uris and all(planned.inputs == _made_from(uri) for uri in uris)
+    return None if whole else planned
+
+
+def main_currency(lake: Lake, found: Collection[str]) -> str | None:
+    """The currency of most transactions, of several the first by name; None where none is known."""
+    if "CUSTOMER_TRANSACTIONS" not in found:
+        return None
+    seen: Counter[str] = Counter()
+    for batch in read_batches(lake.silver(CONTRACTS["CUSTOMER_TRANSACTIONS"]), columns=("CURRENCY_CODE",)):
+        for count in pc.value_counts(batch["CURRENCY_CODE"].drop_null()).to_pylist():
+            seen[count["values"]] += count["counts"]
+    return min(seen, key=lambda name: (-seen[name], name), default=None)
 
 
 def _made_from(uri: str) -> tuple[str, ...]:
@@ -93,7 +122,7 @@ def _times(lake: Lake, table: Contract, column: str, now: datetime) -> Iterator[
 
 
 def assemble(lake: Lake, run: Run, engine: Engine = Engine(), as_of: datetime | None = None) -> TableRun | None:
-    """Rebuilds customer_360, or returns None when nothing changed since."""
+    """Rebuilds gold, and returns what was done to customer_360; None when nothing changed since."""
     record_commits(lake)  # of runs that died before they could
     planned = plan(lake, run, as_of)
     if planned is None:
@@ -102,11 +131,11 @@ def assemble(lake: Lake, run: Run, engine: Engine = Engine(), as_of: datetime | 
     with spill_folder(engine.in_process) as spill, engine.pipeline() as root:
         build(root, lake, run, planned, spill)
     record_commits(lake)
-    return next(iter(table_runs(lake, run)), None)
+    return next((done for done in table_runs(lake, run) if done.table == CUSTOMER_360), None)
 
 
 def build(root: beam.Pipeline, lake: Lake, run: Run, planned: GoldPlan, spill: str | None) -> None:
-    """Reads only the columns gold needs, groups them by customer, writes one table."""
+    """Reads only the columns gold needs, groups them by customer once, writes every table."""
     names = [name for name in INPUTS if name in planned.versions]
     tables = {
         name: root | f"Read {name}" >> _read(lake, name, planned) | f"Meter {name}" >> _metered() for name in names
@@ -115,16 +144,46 @@ def build(root: beam.Pipeline, lake: Lake, run: Run, planned: GoldPlan, spill: s
         map = root | "Read identity_map" >> ReadDelta(lake.identity_map, version=planned.identities)
         follow = FollowPersons(buckets_for(planned.rows), spill)
         tables[_CUSTOMERS] = (tables[_CUSTOMERS], map) | "FollowPersons" >> follow
-    customers = tables | "Assemble" >> AssembleCustomers(planned.as_of, buckets_for(planned.rows), spill)
-    counted = customers | "CountRows" >> beam.Map(lambda batch: Counts(batch.num_rows, batch.num_rows))
-    note = counted | "Count" >> SumCounts(CUSTOMER_360) | "Note" >> TakeNote(run, planned.inputs)
-    customers | "WriteGold" >> WriteDelta(
-        lake.gold(CUSTOMER_360),
-        SCHEMA,
+    context = GoldContext(planned.as_of, campaigns_of(lake, planned), planned.currency)
+    gold = tables | "Assemble" >> AssembleGold(context, buckets_for(planned.rows), spill)
+    for name, schema in {CUSTOMER_360: SCHEMA, **CUSTOMER_TABLES}.items():
+        rows = gold.customers if name == CUSTOMER_360 else gold.rows[name]
+        _write(rows, name, schema, lake, run, planned)
+    places = {name: lake.gold(name) for name in SHOP_TABLES}
+    gold.tables | "WriteTables" >> WriteTables(places, (("gold", planned.number),), _ShopNote(run, planned.inputs))
+
+
+def _write(
+    rows: beam.PCollection, name: str, schema: pa.Schema, lake: Lake, run: Run, planned: GoldPlan
+) -> beam.PCollection:
+    counted = rows | f"CountRows {name}" >> beam.Map(lambda batch: Counts(batch.num_rows, batch.num_rows))
+    note = counted | f"Count {name}" >> SumCounts(name) | f"Note {name}" >> TakeNote(run, planned.inputs)
+    return rows | f"Write {name}" >> WriteDelta(
+        lake.gold(name),
+        schema,
         Overwrite(whole_table=True),
         transactions=(("gold", planned.number),),
         note=beam.pvalue.AsSingleton(note),
     )
+
+
+@dataclass(frozen=True)
+class _ShopNote:
+    """The note of a table of the shop, whose rows are known when they are written."""
+
+    run: Run
+    inputs: tuple[str, ...]
+
+    def __call__(self, name: str, rows: int) -> Callable[[CommitResult], str]:
+        return RunNote(self.run, name, self.inputs, Counts(rows, rows))
+
+
+def campaigns_of(lake: Lake, planned: GoldPlan) -> pa.Table:
+    """MARKETING_CAMPAIGNS as planned; empty where there is none."""
+    table = CONTRACTS[CAMPAIGNS]
+    if CAMPAIGNS not in planned.versions:
+        return table.arrow.empty_table()
+    return read_table(lake.silver(table), columns=table.names, version=planned.versions[CAMPAIGNS])
 
 
 def _seen(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -21,6 +21,7 @@ WIRING = {
     "transforms/identity/follow.py",
     "transforms/silver/refine.py",
     "transforms/gold/assemble.py",
+    "transforms/gold/publish.py",
     "transforms/gold/realtime_stream.py",
     "transforms/io/capture.py",
     "transforms/io/delta.py",

@@ -1,10 +1,9 @@
-"""Silver to customer_360 on Beam: every table is grouped by customer once, then one kernel runs over each bucket."""
+"""Silver to gold on Beam: every table is grouped by customer once, then the kernels run over each bucket."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import apache_beam as beam
@@ -12,38 +11,59 @@ import pyarrow as pa
 
 from transforms.batches import as_batch, as_table, register_batch_coder
 from transforms.gold import rfm
-from transforms.gold.customer_360 import INPUTS, SCHEMA, attach_customers, summarise_customers
+from transforms.gold.customer_360 import SCHEMA, attach_customers, summarise_customers
+from transforms.gold.publish import FinishFn, MergeParts
+from transforms.gold.tables import CUSTOMER_TABLES, INPUTS, GoldContext, count_bucket
 from transforms.shuffle import GroupBatches, tables_of
 
 _ID = ("CUSTOMER_ID",)
+_CUSTOMERS, _PARTS = "customers", "parts"
 _ITEMS, _TRANSACTIONS = "CUSTOMER_TRANSACTION_ITEMS", "CUSTOMER_TRANSACTIONS"
 
 
-@dataclass(eq=False)
-class AssembleCustomers(beam.PTransform):
-    """{table: PCollection[silver batches]} -> PCollection[pa.RecordBatch] of `customer_360.SCHEMA`, scored.
+@dataclass(frozen=True)
+class Gold:
+    """What gold is made of: `customers` (`customer_360.SCHEMA`, scored), `rows` of each of CUSTOMER_TABLES, and
+    `tables`, (name, rows) of each of SHOP_TABLES; no order."""
 
-    Each table has at least its columns in `INPUTS`; a table may be absent. Windows: global. No order.
+    customers: beam.PCollection
+    rows: dict[str, beam.PCollection]
+    tables: beam.PCollection
+
+
+@dataclass(eq=False)
+class AssembleGold(beam.PTransform):
+    """{table: PCollection[silver batches]} -> `Gold`. Windows: global.
+
+    Each table has at least its columns in `INPUTS`; a table may be absent.
 
     Attributes:
-      as_of: the day of reference; later events are not seen.
+      context: what all buckets share; events after its day of reference are not seen.
       buckets, spill_dir: as in `GroupBatches`.
     """
 
-    as_of: datetime
+    context: GoldContext
     buckets: int
     spill_dir: str | None = None
 
-    def expand(self, tables: dict[str, beam.PCollection]) -> beam.PCollection:
+    def expand(self, tables: dict[str, beam.PCollection]) -> Gold:
         register_batch_coder()
         inputs = dict(tables)
         if _ITEMS in inputs:
             inputs[_ITEMS] = self._attached(inputs)
-        customers = (
+        made = (
             inputs
             | "ByCustomer" >> self._group(dict.fromkeys(inputs, _ID))
-            | "Summarise" >> beam.ParDo(_SummariseFn(self.as_of)).with_output_types(pa.RecordBatch)
+            | "Summarise"
+            >> beam.ParDo(_SummariseFn(self.context)).with_outputs(_PARTS, *CUSTOMER_TABLES, main=_CUSTOMERS)
         )
+        parts = made[_PARTS] | "ByPart" >> beam.CombinePerKey(MergeParts())
+        one = parts.pipeline | "Once" >> beam.Create([None])
+        finished = one | "Finish" >> beam.ParDo(FinishFn(self.context), beam.pvalue.AsDict(parts))
+        rows = {name: made[name] | name >> _as_batches() for name in CUSTOMER_TABLES}
+        return Gold(self._scored(made[_CUSTOMERS] | "Customers" >> _as_batches()), rows, finished)
+
+    def _scored(self, customers: beam.PCollection) -> beam.PCollection:
         limits = (
             customers
             | "CountValues" >> beam.Map(lambda batch: rfm.summarise(as_table(batch)))
@@ -76,11 +96,22 @@ class _AttachFn(beam.DoFn):
 
 
 class _SummariseFn(beam.DoFn):
-    def __init__(self, as_of: datetime) -> None:
-        self._as_of = as_of
+    def __init__(self, context: GoldContext) -> None:
+        self._context = context
 
-    def process(self, bucket: tuple[int, Iterable[Any]]) -> Iterator[pa.RecordBatch]:
-        yield as_batch(summarise_customers(tables_of(bucket[1]), self._as_of))
+    def process(self, bucket: tuple[int, Iterable[Any]]) -> Iterator[Any]:
+        tables = tables_of(bucket[1])
+        yield as_batch(summarise_customers(tables, self._context.as_of))
+        rows, parts = count_bucket(tables, self._context)
+        for name, table in rows.items():
+            yield beam.pvalue.TaggedOutput(name, as_batch(table))
+        for name, table in parts.items():
+            # The name goes twice: as the key, and with the counts, since a combiner does not see its key.
+            yield beam.pvalue.TaggedOutput(_PARTS, (name, (name, as_batch(table))))
+
+
+def _as_batches() -> beam.ParDo:
+    return beam.Map(lambda batch: batch).with_output_types(pa.RecordBatch)  # outputs by tag have no type of their own
 
 
 def _score(bucket: tuple[int, Iterable[Any]], limits: pa.Table) -> Iterator[pa.RecordBatch]:
@@ -88,4 +119,4 @@ def _score(bucket: tuple[int, Iterable[Any]], limits: pa.Table) -> Iterator[pa.R
         yield as_batch(rfm.score(rows, limits).cast(SCHEMA))
 
 
-__all__ = ["INPUTS", "SCHEMA", "AssembleCustomers"]
+__all__ = ["INPUTS", "SCHEMA", "AssembleGold", "Gold", "GoldContext"]
