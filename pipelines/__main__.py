@@ -253,7 +253,9 @@ def recommend(
 
 @app.command()
 def journeys(
-    events: Annotated[str, typer.Option("--events", help="a file, a folder or a glob: CSV, JSON lines, Parquet, .gz")],
+    events: Annotated[
+        str | None, typer.Option("--events", help="a file, a folder or a glob; by default the touchpoints of the lake")
+    ] = None,
     start: Annotated[str | None, typer.Option("--from", help="a step: who gets from it to --to, and how")] = None,
     goal: Annotated[str | None, typer.Option("--to", help="a step; without --from: what counts as conversion")] = None,
     funnel: Annotated[str | None, typer.Option("--funnel", help="steps in order: VIEW,CART,ORDER")] = None,
@@ -265,13 +267,16 @@ def journeys(
     map: Annotated[list[str] | None, typer.Option("--map", help="person=COLUMN, time=COLUMN, step=COLUMN")] = None,
     rejects: Annotated[str | None, typer.Option("--rejects", help="a file for the rows that cannot be used")] = None,
     format: Annotated[str | None, typer.Option("--format", help="jsonl, csv or parquet; by default by name")] = None,
+    lake: LakeOption = "lake",
     json: Json = False,
 ) -> None:
-    """How people get from step to step in your own file: ways, funnels, transitions, time to convert."""
-    from pipelines.journeys import Question, run_journeys
+    """How people get from step to step, in your own file or the lake: ways, funnels, transitions, times."""
+    from pipelines.journeys import Question, run_journeys, run_journeys_of_lake
 
     steps = tuple(name.strip() for name in funnel.split(",") if name.strip()) if funnel else ()
     question = Question(start, goal, steps, gap, window)
+    if events is None:
+        return run_journeys_of_lake(lake, out, question, json)
     run_journeys(events, out, question, map or [], rejects, format, json)
 
 

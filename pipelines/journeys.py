@@ -1,9 +1,10 @@
-"""Journeys in a person's own files: from one step to another, through a funnel, or as a whole."""
+"""Journeys in a person's own files or in a lake: from one step to another, through a funnel, or as a whole."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from pipelines.config import Lake
 from pipelines.console import Output, counted
 from pipelines.own_files import (
     REFUSED,
@@ -23,7 +25,7 @@ from pipelines.own_files import (
     text_bytes,
     typed_batches,
 )
-from transforms.errors import UsageError
+from transforms.errors import UsageError, UserError
 from transforms.gold.attribution.touchpoints import AttributionRules, cut_paths
 from transforms.gold.journeys.between import count_ways, merge_ways
 from transforms.gold.journeys.funnel import count_funnel, funnel, merge_funnels
@@ -31,11 +33,12 @@ from transforms.gold.journeys.own_file import OWN, TARGETS, as_touchpoints
 from transforms.gold.journeys.paths import Journeys, count_journeys, merge_journeys, time_to_convert, transition_shares
 from transforms.gold.journeys.steps import STEPS_TAKEN, order_steps, quantile_of_counts
 from transforms.io.column_map import parse_map
+from transforms.io.delta import open_table, read_batches
 from transforms.io.table_file import TableFile, format_of
 from transforms.sessions.spool import Spool
 
 BUCKET_BYTES = 64 << 20
-_MOST_BUCKETS, _SHOWN = 256, 12
+_BUCKET_ROWS, _MOST_BUCKETS, _SHOWN = 1_000_000, 256, 12
 
 
 @dataclass(frozen=True)
@@ -92,11 +95,31 @@ def _answer(question: Question) -> _Answer:
 
 def buckets_of_files(sources: Sequence[Source], refusals: Refusals) -> Iterator[pa.Table]:
     """Rows of STEPS_TAKEN, all of a person in one table; beyond the limit of `Spool` they wait on disk."""
-    buckets = min(_MOST_BUCKETS, max(1, text_bytes(sources) // BUCKET_BYTES))
+    typed = typed_batches(sources, OWN, refusals)
+    stripped = (rows.with_columns(pl.col("step").str.strip_chars()) for rows in typed)
+    yield from _by_person(stripped, text_bytes(sources) // BUCKET_BYTES)
+
+
+def buckets_of_lake(lake: Lake) -> Iterator[pa.Table]:
+    """The touchpoints of gold as rows of STEPS_TAKEN, all of a customer in one table.
+
+    Raises:
+      UserError: the lake has no touchpoints yet.
+    """
+    uri = lake.gold("touchpoints")
+    table = open_table(uri)
+    if table is None:
+        raise UserError("there are no touchpoints", where=uri, remedy="run the command gold first")
+    columns = ("customer_id", "started_at", "step")
+    batches = (pl.DataFrame(batch, schema=list(STEPS_TAKEN.names)) for batch in read_batches(uri, columns=columns))
+    yield from _by_person(batches, table.count() // _BUCKET_ROWS)
+
+
+def _by_person(batches: Iterable[pl.DataFrame], buckets: int) -> Iterator[pa.Table]:
     with tempfile.TemporaryDirectory(prefix="c360-journeys-") as folder:
-        spool = Spool(folder, buckets)
-        for rows in typed_batches(sources, OWN, refusals):
-            spool.add(rows.with_columns(pl.col("step").str.strip_chars()).rename({"person": "visitor"}))
+        spool = Spool(folder, min(_MOST_BUCKETS, max(1, buckets)))
+        for rows in batches:
+            spool.add(rows.rename({"person": "visitor"}))
         for rows in spool.buckets():
             yield rows.rename({"visitor": "person"}).select(STEPS_TAKEN.names).to_arrow().cast(STEPS_TAKEN)
 
@@ -110,26 +133,35 @@ def run_journeys(
     format: str | None,
     as_json: bool,
 ) -> None:
-    """The command `journeys`."""
+    """The command `journeys` on a person's own files."""
     out = Output(as_json)
     for path in filter(None, (out_path, rejects)):
         format_of(path)
     sources = plan(location, TARGETS, parse_map(maps), format)
     check_paths(sources, out_path, rejects)
     say_columns(sources, out)
-    begun = perf_counter()
-    with out.working("following journeys"):
-        if rejects:
-            with TableFile(rejects, REFUSED) as file:
-                refusals = Refusals(file)
-                seen, found = answer(buckets_of_files(sources, refusals), question)
-        else:
-            refusals = Refusals()
-            seen, found = answer(buckets_of_files(sources, refusals), question)
-    seen.say(perf_counter() - begun, out)
-    show(found, question, seen, out_path, out)
+    with TableFile(rejects, REFUSED) if rejects else nullcontext() as file:
+        refusals = Refusals(file)
+        _tell(buckets_of_files(sources, refusals), question, out_path, out)
     say_rejected(refusals.counts, rejects, out)
     out.close()
+
+
+def run_journeys_of_lake(lake: str, out_path: str | None, question: Question, as_json: bool) -> None:
+    """The command `journeys` on the touchpoints of a lake."""
+    out = Output(as_json)
+    if out_path:
+        format_of(out_path)
+    _tell(buckets_of_lake(Lake(lake)), question, out_path, out)
+    out.close()
+
+
+def _tell(buckets: Iterable[pa.Table], question: Question, path: str | None, out: Output) -> None:
+    begun = perf_counter()
+    with out.working("following journeys"):
+        seen, found = answer(buckets, question)
+    seen.say(perf_counter() - begun, out)
+    show(found, question, path, out)
 
 
 @dataclass
@@ -168,7 +200,7 @@ def answer(buckets: Iterable[pa.Table], question: Question) -> tuple[Seen, Any]:
     return seen, asked.merge(parts) if parts else None
 
 
-def show(found: Any, question: Question, seen: Seen, path: str | None, out: Output) -> None:
+def show(found: Any, question: Question, path: str | None, out: Output) -> None:
     """Says the answer, and writes its table to a file."""
     if found is None:
         out.say("there is no step to follow")

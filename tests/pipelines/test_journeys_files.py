@@ -12,6 +12,8 @@ from tests.pipelines.test_cli import c360, run
 from transforms.errors import UsageError
 from transforms.gold.journeys.between import count_ways
 from transforms.gold.journeys.steps import STEPS_TAKEN, order_steps
+from transforms.gold.journeys.touchpoints import TOUCHPOINT_ROWS
+from transforms.io.delta import overwrite_rows
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +75,15 @@ def test_a_step_that_nobody_took_is_named_with_those_there_are():
 
 def test_durations_are_told_in_the_unit_a_person_would_use():
     assert [duration(s) for s in (None, 45, 720, 12_600, 181_440)] == ["no time", "45 s", "12 min", "3.5 h", "2.1 days"]
+
+
+def test_a_lake_answers_from_its_touchpoints(tmp_path):
+    said = c360("journeys", "--lake", str(tmp_path), "--from", "VISIT", "--to", "ORDER", code=1)
+    assert "run the command gold first" in said
+    rows = {"customer_id": ["A", "A", "B"], "position": [1, 2, 1], "started_at": [0, 60_000_000, 0],
+            "step": ["VISIT", "ORDER", "VISIT"], "repeats_count": [1, 1, 1]}  # fmt: skip
+    plain = pl.DataFrame(rows).with_columns(pl.col("started_at").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"))
+    schema = pa.schema([TOUCHPOINT_ROWS.field(name) for name in rows])
+    overwrite_rows(str(tmp_path / "gold" / "touchpoints"), plain.to_arrow().cast(schema))
+    found = facts("--lake", str(tmp_path), "--from", "VISIT", "--to", "ORDER")
+    assert (found["arrived"], found["started"], found["median_seconds"]) == (1, 2, 60.0)
