@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 from typing import Any
 
@@ -68,16 +68,26 @@ def plan(lake: Lake, run: Run, as_of: datetime | None = None) -> GoldPlan | None
     if not found.keys() - {CAMPAIGNS}:
         raise UserError("there is no silver table", where=lake.uri, remedy="run the commands bronze and silver first")
     day = as_of or latest_event(lake, [name for name in found if name != CAMPAIGNS], run.started_at)
-    uris = [lake.gold(name) for name in (CUSTOMER_360, *CUSTOMER_TABLES, *SHOP_TABLES)]
-    made = [uri for uri in uris if open_table(uri) is not None]
-    number = max((committed(uri, ["gold"]).get("gold", 0) for uri in made), default=0)
     versions = {name: table.version() for name, table in found.items()}
     rows = sum(table.count() for table in found.values())
     map = open_table(lake.identity_map)
     identities = None if map is None else map.version()
-    planned = GoldPlan(versions, number + 1, rows, day, identities, main_currency(lake, found))
-    whole = made == uris and all(planned.inputs == _made_from(uri) for uri in uris)
-    return None if whole else planned
+    planned = GoldPlan(versions, 1, rows, day, identities, main_currency(lake, found))
+    made = [_made(lake.gold(name)) for name in (CUSTOMER_360, *CUSTOMER_TABLES, *SHOP_TABLES)]
+    latest = max(number for number, _ in made)
+    begun = any(number == latest and inputs == planned.inputs for number, inputs in made)
+    if begun and set(made) == {(latest, planned.inputs)}:
+        return None
+    # A rebuild that died is finished under its own number, so that the tables it wrote are not written again.
+    return replace(planned, number=latest if begun else latest + 1)
+
+
+def _made(uri: str) -> tuple[int, tuple[str, ...]]:
+    """The number and the inputs of the latest rebuild of a table, as its commit says; 0 where there is none."""
+    table = open_table(uri)
+    note = None if table is None else last_note(table, uri)
+    said = RunNote.parse(note.text) if note else None
+    return (committed(uri, ["gold"]).get("gold", 0), said.inputs) if said else (0, ())
 
 
 def main_currency(lake: Lake, found: Collection[str]) -> str | None:
@@ -89,14 +99,6 @@ def main_currency(lake: Lake, found: Collection[str]) -> str | None:
         for count in pc.value_counts(batch["CURRENCY_CODE"].drop_null()).to_pylist():
             seen[count["values"]] += count["counts"]
     return min(seen, key=lambda name: (-seen[name], name), default=None)
-
-
-def _made_from(uri: str) -> tuple[str, ...]:
-    """The inputs of the latest rebuild, as its commit says."""
-    table = open_table(uri)
-    note = None if table is None else last_note(table, uri)
-    said = RunNote.parse(note.text) if note else None
-    return said.inputs if said else ()
 
 
 def latest_event(lake: Lake, names: list[str], now: datetime) -> datetime:

@@ -156,7 +156,7 @@ def finish_tables(parts: Mapping[str, pa.Table], context: GoldContext) -> dict[s
     counts = {name: parts.get(name, schema.empty_table()) for name, (schema, _) in PARTS.items()}
     credit = {level: attribute(PathCounts(*(counts[f"{level}/{name}"] for name in _PATHS)), RULES) for level in _LEVELS}
     levelled = [_levelled(table, level, context.currency) for level, table in credit.items()]
-    measures = ("orders_count", "net_revenue_cents", "events_count")
+    measures = ("orders_count", "net_revenue_cents")
     common = pl.DataFrame(pl.from_arrow(counts["paths"])).sort("journeys", "path", descending=[True, False])
     return {
         "attribution": pa.concat_tables(levelled),

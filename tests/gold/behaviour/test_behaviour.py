@@ -158,7 +158,7 @@ def test_intervals_hold_what_they_promise():
 
 
 def test_forecasts_beat_last_week_where_there_is_noise_and_serve_it_where_there_is_a_jump():
-    noisy = forecast(weekly(70, 20, 3), 14)
+    noisy = forecast(weekly(140, 20, 3), 14)
     assert noisy is not None and noisy.model == "ets"
     jump = np.where(np.arange(60) < 40, 10.0, 500.0) + np.arange(60) % 7
     known = forecast(jump, 7)
