@@ -13,7 +13,8 @@ from transforms.io.storage import join
 GOLD = (
     "customer_360", "realtime_features", "customer_behaviour", "customer_engagement", "touchpoints", "attribution",
     "behaviour", "behaviour_series", "campaign_effects", "campaign_returns", "engagement_fatigue", "engagement_rates",
-    "journey_funnel", "journey_paths", "journey_times", "journey_transitions", "sentiment", "service",
+    "journey_funnel", "journey_paths", "journey_times", "journey_transitions", "sentiment_by_month",
+    "service_by_month",
 )  # fmt: skip
 SILVER = ("sessions", "live_sessions", "persons", "identity_map", "identity_events", "visitors")
 IDENTITY = ("identity_decisions", "identity_links", "identity_records", "identity_models")

@@ -81,8 +81,8 @@ SHOP_TABLES: Mapping[str, pa.Schema] = {
     "journey_paths": journeys.COMMON_PATHS,
     "journey_times": _TIMES,
     "journey_transitions": _TRANSITIONS,
-    "sentiment": sentiment.SENTIMENT,
-    "service": tickets.SERVICE,
+    "sentiment_by_month": sentiment.SENTIMENT,
+    "service_by_month": tickets.SERVICE,
 }
 
 
@@ -170,8 +170,8 @@ def finish_tables(parts: Mapping[str, pa.Table], context: GoldContext) -> dict[s
         "journey_paths": common.head(_MOST_PATHS).to_arrow().cast(journeys.COMMON_PATHS),
         "journey_times": journeys.time_to_convert(counts["times"]),
         "journey_transitions": journeys.transition_shares(counts["transitions"]),
-        "sentiment": sentiment.summarise_sentiment(counts["sentiment"]),
-        "service": tickets.summarise_service(counts["service"]),
+        "sentiment_by_month": sentiment.summarise_sentiment(counts["sentiment"]),
+        "service_by_month": tickets.summarise_service(counts["service"]),
     }
 
 
