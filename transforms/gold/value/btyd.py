@@ -142,17 +142,18 @@ def fit(histories: Histories, name: str) -> Btyd:
         return -value / customers, -slope / customers
 
     options = {"maxiter": 500, "ftol": 1e-13, "gtol": 1e-8}
-    found = [
-        minimize(cost, start, jac=True, method="L-BFGS-B", bounds=[_LOG_BOUNDS] * 4, options=options)
-        for start in _starts(histories, name)
-    ]
+    found = []
+    for start in _starts(histories, name):
+        found.append(minimize(cost, start, jac=True, method="L-BFGS-B", bounds=[_LOG_BOUNDS] * 4, options=options))
+        if found[-1].success:
+            break
     best = min(found, key=lambda result: result.fun)
     r, alpha, a, b = (float(value) for value in np.exp(best.x))
     return Btyd(r, alpha, a, b, flips, -float(best.fun) * float(customers), bool(best.success))
 
 
 def _starts(histories: Histories, name: str) -> list[np.ndarray]:
-    """Where to look from: two rules of thumb, or with many histories what every k-th of them gives."""
+    """Where to look from: a rule of thumb and another should that fail; with many, what every k-th history gives."""
     every = len(histories.x) // _MANY
     if every > 1:
         h = histories

@@ -16,7 +16,7 @@ LEAST_CUSTOMERS = 50
 # Standings this close are chance. An average of unlike models then goes first, as it holds up best when times change.
 LEVEL = 0.01
 PREFERRED = ("blend", "consensus", "learned", "mbg_nbd", "bg_nbd", *NAIVE)
-MOST_CUSTOMERS = 30_000  # judged, every k-th id
+MOST_CUSTOMERS = 20_000  # judged, every k-th id
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from transforms.gold.value.ledger import Ledger
 WINDOWS = 8  # how many cut-offs to learn from, at most
 STEP_DAYS = 30
 LEAST_ROWS = 400
-MOST_ROWS = 100_000
+MOST_ROWS = 60_000
 _YEAR = 365
 PARAMETERS: Mapping[str, Any] = {
     "verbosity": -1,
