@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.gold.moves import MEMBERS, NONE, SEGMENT_MOVES, count_moves
@@ -16,6 +16,7 @@ def table(members):
     return pa.Table.from_pylist(rows, schema=MEMBERS)
 
 
+@settings(deadline=None)
 @given(SEGMENTS, SEGMENTS)
 def test_moves_are_those_of_plain_python_and_add_up(before, now):
     moves = count_moves(table(before), table(now))
