@@ -22,10 +22,10 @@ from transforms.contracts import CONTRACTS
 from transforms.counts import Counts
 from transforms.errors import UsageError, UserError
 from transforms.identity.customers import GOLDEN_TYPES, READ, customer_key, customer_records
-from transforms.identity.decisions import DECISIONS
+from transforms.identity.decisions import DECISIONS, decisions_in_force
 from transforms.identity.fields import RECORD_KEY
 from transforms.identity.guard import GuardRules
-from transforms.identity.persons import IDENTITY_EVENTS, map_of, touched_persons
+from transforms.identity.persons import IDENTITY_EVENTS, IDENTITY_MAP, map_of, touched_persons
 from transforms.identity.resolution import Resolution, resolve_records
 from transforms.identity.rules import IdentityRules
 from transforms.identity.score import EDGES, ScoredPairs, score_pairs
@@ -101,7 +101,10 @@ def explain_in_lake(lake: Lake, pair: Pair, rules: IdentityRules = IdentityRules
     records, (left, right) = read_records(lake), (customer_key(customer) for customer in pair)
     _check_known(records, (left, right), "--explain")
     scored = score_pairs(records, rules)
-    return scored.explain(left, right), verdict_of(left, right, read_table(lake.identity_map), scored.edges)
+    verdict = verdict_of(left, right, _read(lake.identity_map, IDENTITY_MAP), scored.edges)
+    held = decisions_in_force(_read(lake.identity_decisions, DECISIONS)).to_pylist()
+    decided = [row["kind"] for row in held if {row["low"], row["high"]} == {left, right}]
+    return scored.explain(left, right), verdict + (f", as decided ({decided[0]})" if decided else "")
 
 
 def _check_known(records: pa.Table, keys: Sequence[str], option: str) -> None:

@@ -97,6 +97,7 @@ def test_decisions_touch_exactly_their_persons_and_are_undone(shop):
     rest = pl.DataFrame(read_table(shop.lake.persons)).filter(~pl.col("person_id").is_in(split.touched))
     assert rest.sort("person_id").equals(golden.filter(~pl.col("person_id").is_in(split.touched)))
     assert resolve_lake(shop.lake, shop.run("resolve")) is None
+    assert explain_in_lake(shop.lake, ("C3", "C103"))[1] == "two persons, as decided (apart)"
     undone = resolve_lake(shop.lake, shop.run("resolve"), [("withdrawn", ("C3", "C103"))])
     assert persons(shop) == before and undone.events == {"merged": 1}
     assert pl.DataFrame(read_table(shop.lake.persons)).sort("person_id").equals(golden)
