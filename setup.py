@@ -36,6 +36,7 @@ setup(
             "tensorflow-recommenders>=0.7.7,<0.8",
             "tensorflow-serving-api>=2.19.1,<2.22",
         ],
+        "warehouse": ["duckdb>=2", "sqlglot>=30", "snowflake-connector-python>=5.2,<5.3"],
         "test": [
             "pytest>=9",
             "hypothesis>=6",
@@ -43,7 +44,6 @@ setup(
             "ruff",
             "mypy",
             "pre-commit>=4",
-            "duckdb>=2",
             "recordlinkage>=0.16",
         ],
     },
