@@ -1,5 +1,6 @@
 """Identities in the lake: any split of a history into runs, decisions, and exactly the persons that were touched."""
 
+import json
 from datetime import timedelta
 
 import polars as pl
@@ -10,6 +11,7 @@ from pipelines.report.facts import ReportFacts, gather
 from pipelines.report.identity import identity
 from pipelines.visitors import stitch
 from tests.pipelines.conftest import customer, write_lines
+from tests.pipelines.test_cli import c360
 from transforms.errors import UsageError, UserError
 from transforms.identity.persons import persons_on
 from transforms.io.delta import open_table, read_table
@@ -159,6 +161,13 @@ def test_the_report_tells_who_is_who_without_naming_anybody(shop):
     for word in ("Farid", "Okafor", "mail.org", "High Street", "C103", *set(persons(shop).values())):
         assert word.lower() not in drawn.lower()
     assert identity(ReportFacts()) == ""
+
+
+def test_the_command_decides_and_says_what_it_touched(shop):
+    feed(shop, ROWS)
+    facts = json.loads(c360("resolve", "--lake", shop.lake.uri, "--together", "C1", "C2", "--json"))
+    assert (facts["persons"], facts["touched_persons"], facts["events"]) == (59, 2, {"merged": 2})
+    assert "for own files" in c360("resolve", "--lake", shop.lake.uri, "--out", "people.csv", code=2)
 
 
 def test_wrong_use_is_told(shop):
