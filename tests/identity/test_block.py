@@ -67,6 +67,8 @@ def test_a_block_that_cannot_be_refined_is_compared_with_neighbours():
     encoded = encode_records(standardise_records(table([(0, 0, 1)] * 100)))
     candidates = find_candidates(encoded, IdentityRules(blocking=BLOCKING[2:], block_rows=12, window=4))
     assert candidates.total == 4 * 100 - 10
+    twice = find_candidates(encoded, IdentityRules(blocking=BLOCKING[2:] * 2, block_rows=12, window=4))
+    assert sorted(found_pairs(twice)) == sorted(found_pairs(candidates)) and len(found_pairs(twice)) == candidates.total
     assert candidates.report()["windowed"].to_pylist() == [100]
 
 

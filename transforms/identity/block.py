@@ -32,6 +32,7 @@ class Blocks:
       order: the records that are in blocks, block by block, within a block first those of the first table.
       starts, ends: for each place in `order` from where to where (exclusive) its partners reach.
       windowed: for each record, whether its block was too large.
+      place: for each record its place in `order`, where any block is windowed.
     """
 
     rule: str
@@ -40,12 +41,23 @@ class Blocks:
     starts: np.ndarray
     ends: np.ndarray
     windowed: np.ndarray
+    place: np.ndarray | None
+    window: int
     left_out: float
     refined: int
 
     @property
     def counts(self) -> np.ndarray:
         return self.ends - self.starts
+
+    def meet(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Whether this rule brings these records together."""
+        key = self.key[left]
+        found = (key >= 0) & (key == self.key[right])
+        if self.place is not None:
+            at = np.flatnonzero(found & self.windowed[left])
+            found[at] = np.abs(self.place[left[at]] - self.place[right[at]]) <= self.window
+        return found
 
     def report(self) -> dict[str, object]:
         return {
@@ -56,7 +68,7 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Candidates:
-    """All candidate pairs, in chunks; each pair once, except that a pair of a windowed block may come again."""
+    """All candidate pairs, in chunks; each pair once."""
 
     blocks: tuple[Blocks, ...]
     new: np.ndarray
@@ -79,11 +91,10 @@ class Candidates:
     def chunks(self, size: int, every: int = 1) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Pairs (two arrays of record numbers, left below right), about `size` at a time; of `every` so many, one."""
         for number, block in enumerate(self.blocks):
-            for left, right in _pairs(block, size * every, every):
+            for left, right in _pairs(block, size * min(every, 8), every):
                 fresh = np.ones(len(left), bool)
                 for earlier in self.blocks[:number]:
-                    key = earlier.key[left]
-                    fresh &= (key < 0) | (key != earlier.key[right]) | earlier.windowed[left]
+                    fresh &= ~earlier.meet(left, right)
                 if not self.new.all():
                     fresh &= (self.new[left] | self.new[right]) & (self.within | (self.new[left] != self.new[right]))
                 left, right = left[fresh], right[fresh]
@@ -150,7 +161,13 @@ def _blocks(records: Encoded, rule: BlockingRule, rules: IdentityRules, within: 
     order = rows[np.lexsort((rows, *second, side, key[rows]))]
     starts, ends = _reach(order, key, records.new, windowed, rules.window, within)
     made = int((ends - starts).sum())
-    return Blocks(rule.name, key, order, starts, ends, windowed, max(0.0, coarse - made), refined)
+    place = None
+    if windowed.any():
+        place = np.zeros(records.size, np.int32)
+        place[order] = np.arange(len(order))
+    key, order, starts, ends = (array.astype(np.int32) for array in (key, order, starts, ends))
+    left_out = max(0.0, coarse - made)
+    return Blocks(rule.name, key, order, starts, ends, windowed, place, rules.window, left_out, refined)
 
 
 class _Work:

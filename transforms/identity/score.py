@@ -147,7 +147,7 @@ def _table(records: Encoded, parts: list[np.ndarray], proof: Proof) -> pa.Table:
         "kind": np.where(proven >= 0, "deterministic", "probabilistic"),
         "rule": np.array([*proof.names, "model"], object)[proven].tolist(),
     }, schema_overrides={"kind": pl.String, "rule": pl.String})  # fmt: skip
-    frame = frame.unique(["l", "r"], keep="any").sort("l", "r")  # pairs of windowed blocks may have come twice
+    frame = frame.sort("l", "r")
     keys = records.keys
     frame = frame.with_columns(left=keys.gather(frame["l"]), right=keys.gather(frame["r"]))
     return frame.select(EDGES.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(EDGES)
