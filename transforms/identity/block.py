@@ -165,9 +165,8 @@ def _blocks(records: Encoded, rule: BlockingRule, rules: IdentityRules, within: 
     if windowed.any():
         place = np.zeros(records.size, np.int32)
         place[order] = np.arange(len(order))
-    key, order, starts, ends = (array.astype(np.int32) for array in (key, order, starts, ends))
-    left_out = max(0.0, coarse - made)
-    return Blocks(rule.name, key, order, starts, ends, windowed, place, rules.window, left_out, refined)
+    left_out, small = max(0.0, coarse - made), [array.astype(np.int32) for array in (key, order, starts, ends)]
+    return Blocks(rule.name, small[0], small[1], small[2], small[3], windowed, place, rules.window, left_out, refined)
 
 
 class _Work:
