@@ -54,19 +54,25 @@ class ChainSource:
         inner = leave_last_out(log, self.repeats)
         sources = sources_for(self.repeats, self.words)
         if len(inner.users) < FEWEST_LISTS:
-            self.said(f"only {len(inner.users)} people have a later basket to learn from: ranks are fused, not learnt")
-            return Chain(_fit(sources, log), ItemTimes.of(log), None, self.repeats, self.ranking)
+            return self._fused(_fit(sources, log), log, len(inner.users))
         towers = TwoTower(self.retrieval, _word_codes(log, self.words), inner)
         first = towers.fit(inner.train)
         assert isinstance(first, FittedTowers)
         self.said(f"two towers: {first.epochs} epochs, NDCG {max(first.curve):.4f} of the last baskets but one")
         scorers = {**_fit(sources, inner.train), towers.name: first}
         pool = gather(inner.histories, scorers, ItemTimes.of(inner.train), self.ranking.candidates, self.repeats)
+        again = {**_fit(sources, log), towers.name: towers.for_epochs(first.epochs).fit(log)}
+        found = inner.targets.hits(pool.items).any(1)
+        if found.sum() < FEWEST_LISTS:
+            return self._fused(again, log, int(found.sum()))
         held = np.arange(len(inner.users)) % _HELD_SHARE == 0
         ranker = train_ranker(pool, inner.targets, self.ranking, held)
         self.said(f"ranker: {ranker.epochs} epochs, NDCG {max(ranker.curve):.4f} of held-out lists")
-        again = {**_fit(sources, log), towers.name: towers.for_epochs(first.epochs).fit(log)}
         return Chain(again, ItemTimes.of(log), ranker, self.repeats, self.ranking)
+
+    def _fused(self, scorers: dict[str, Scorer], log: Log, lists: int) -> Chain:
+        self.said(f"only {lists} people have a later basket to learn from: ranks are fused, not learnt")
+        return Chain(scorers, ItemTimes.of(log), None, self.repeats, self.ranking)
 
 
 @dataclass(frozen=True)

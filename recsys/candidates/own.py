@@ -27,7 +27,7 @@ class FittedOwn:
 
     def score(self, histories: Histories) -> np.ndarray:
         own = histories.matrix(np.ones(len(histories.items))).toarray()
-        return own + self.tie * np.float32(1e-3)
+        return np.where(own > 0, own, np.float32(-1)) + self.tie * np.float32(1e-3)  # what is not own is no candidate
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,11 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from recsys.candidates.own import OwnMostFrequent
+from recsys.candidates.ease import Ease
+from recsys.candidates.own import OwnMostFrequent, RepeatDue
 from recsys.candidates.popularity import Popularity, Trending
 from recsys.candidates.source import best, without_taken
+from recsys.interactions import Histories
 from recsys.ranking.features import PAIR_FEATURES, ItemTimes, feature_names, gather
 from tests.recsys.test_candidates import ITEMS, USERS, log  # noqa: F401
 from tests.recsys.test_interactions import START
@@ -78,3 +80,16 @@ def test_what_items_do_later_is_not_known(asked, log):  # noqa: F811
         assert ours[:, sold] == pytest.approx(theirs[:, sold])
     before = ItemTimes.of(log).days(np.array([0]), np.array([int(START.timestamp()) - 1]))
     assert [value.tolist() for value in before] == [[0], [0]]
+
+
+def test_who_is_unknown_is_offered_what_everyone_takes_now(log):  # noqa: F811
+    now = int(log.seconds.max()) + DAY
+    nobody = Histories(np.zeros(2, np.int64), *(np.zeros(0, kind) for kind in (np.int32, np.int64, np.float32)),
+                       np.array([now]), ITEMS)  # fmt: skip
+    scorers = {source.name: source.fit(log) for source in (Ease(), OwnMostFrequent(), RepeatDue(), Trending())}
+    pool = gather(nobody, scorers, ItemTimes.of(log), 3, True)
+    trend = scorers["trending"].score(nobody)
+    assert set(pool.items[0]) <= set(best(trend, 5)[0])
+    assert np.isfinite(pool.features).all()
+    both = gather(log.histories(np.array([0])), scorers, ItemTimes.of(log), 3, True)
+    assert both.features.shape == pool.features.shape
