@@ -233,7 +233,11 @@ def recommend(
     ] = None,
     out: Annotated[str | None, typer.Option("--out", help="recommendations.parquet, .csv or .jsonl (.gz)")] = None,
     evaluate: Annotated[
-        str | None, typer.Option("--evaluate", help="leave-last-out or time:DATE: every measure beside the baselines")
+        str | None,
+        typer.Option(
+            "--evaluate",
+            help="leave-last-out, or time:DATE for what came from a day on; every measure beside the baselines",
+        ),
     ] = None,
     k: Annotated[int, typer.Option("--k", help="recommendations a person")] = 10,
     repeats: Annotated[
