@@ -1,7 +1,8 @@
 """A stream that is killed again and again while events come in, and the hub itself as the oracle of what bronze holds.
 
 Whatever a sender had to send twice is in the hub twice, under two sequence numbers; so bronze must hold the hub's
-events place by place, and every row that was sent.
+events place by place, and every row that was sent. The sessions and the late rows behind them follow from the hub's
+events in their order.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.config import Lake
 from pipelines.maintain import maintain_tables
@@ -27,12 +29,15 @@ from pipelines.prism import Prism
 from pipelines.stream_config import StreamConfig
 from pipelines.supervisor import Supervisor
 from tests.event_hubs import LoopbackProcess, receive
+from tests.sessions.plain_stream import cut_log
 from tests.streaming import CONTENT_TYPES, PLACE, count_rows, until
 from transforms.contracts import contract
 from transforms.errors import UserError
 from transforms.io.delta import open_table, read_table
 from transforms.io.delta_positions import positions
 from transforms.io.event_hubs import HubConnection, HubSender
+from transforms.sessions.live import events_of
+from transforms.sessions.rules import SessionRules
 
 HUB, TABLE = "behavioral", "CUSTOMER_BEHAVIORAL_EVENTS"
 COLUMNS = ("EVENT_ID", "CUSTOMER_ID", "EVENT_DATE", "PAGE_URL", "TIME_ON_PAGE")
@@ -49,6 +54,7 @@ class Plan:
       kills: of worker, engine and loopback, and stops of a worker that wakes when its successor runs.
       rows_a_send: rows sent between two looks; with `form` "row" one event each.
       total_rows: the sender ends there; None sends until the last kill.
+      check_sessions: by an oracle that takes some minutes and GB for a million rows.
     """
 
     kills: int = 20
@@ -57,6 +63,7 @@ class Plan:
     form: str = "row"
     partitions: int = 2
     seed: int = 1
+    check_sessions: bool = True
 
 
 @dataclass
@@ -69,6 +76,8 @@ class Outcome:
     seconds: float = 0.0
     restarts: int = 0
     commits: int = 0
+    sessions: int = 0
+    late: int = 0
     wrong: list[str] = field(default_factory=list)
 
 
@@ -84,6 +93,20 @@ def rows_from(first: int, count: int) -> pa.RecordBatch:
         TIME_ON_PAGE=pl.col("n") % 86_400,
     )
     return frame.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks().to_batches()[0]
+
+
+def visits_from(first: int, count: int) -> pa.RecordBatch:
+    """`rows_from`, of visitors that come for a few minutes, up to 50 seconds out of order, and one in 97 hours late."""
+    frame, n = (
+        pl.DataFrame(pl.from_arrow(pa.table(rows_from(first, count)))),
+        pl.Series("n", range(first, first + count)),
+    )
+    behind = pl.when(pl.col("n") % 97 == 96).then(20_000).otherwise(pl.col("n") * 13 % 50)
+    made = frame.with_columns(n).with_columns(
+        CUSTOMER_ID=pl.format("C{}", pl.col("n") // 400 * 50 + pl.col("n") * 7 % 41),
+        EVENT_DATE=pl.col("EVENT_DATE") - pl.duration(seconds=behind, time_unit="us"),
+    )
+    return made.drop("n").to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks().to_batches()[0]
 
 
 def hub_rows(server: LoopbackProcess) -> pl.DataFrame:
@@ -182,7 +205,7 @@ class Chaos:
             connection = HubConnection(self._server.connection_string())
             with HubSender(connection, HUB, TABLE, form) as sender:  # type: ignore[arg-type]
                 while not self._over.is_set() and self.outcome.rows_sent < (plan.total_rows or 1 << 62):
-                    sender.send(rows_from(self.outcome.rows_sent, plan.rows_a_send))
+                    sender.send(visits_from(self.outcome.rows_sent, plan.rows_a_send))
                     self.outcome.rows_sent += plan.rows_a_send
                     self._over.wait(0.2)
         except BaseException as error:
@@ -258,6 +281,7 @@ class Chaos:
             raise AssertionError(f"bronze is at {at()}, the hub at {ends}: {told}") from error
         self._life.stop()
         self.outcome.restarts += self._life.supervisor.restarts
+        Supervisor(replace(self._config, until_idle_seconds=2.0), Prism(self._prism), said=self._say).run()
 
     def _check(self) -> Outcome:
         outcome, uri = self.outcome, Lake(str(self._lake)).bronze(contract(TABLE))
@@ -275,4 +299,24 @@ class Chaos:
         sent = pl.Series([f"E{n}" for n in range(outcome.rows_sent)])
         if not sent.is_in(found["EVENT_ID"].implode()).all() or found["EVENT_ID"].n_unique() != len(sent):
             outcome.wrong.append("the rows are not those that were sent")
+        if self._plan.check_sessions:
+            self._check_sessions()
         return outcome
+
+    def _check_sessions(self) -> None:
+        """Those that left, and the rows that were late, by the slow oracle over what bronze has of each partition."""
+        lake, sessions, late = Lake(str(self._lake)), list[dict](), list[tuple]()
+        rows = read_table(lake.bronze(contract(TABLE))).sort_by("_position")
+        for log in pc.unique(rows["_file"]).to_pylist():
+            events = events_of(rows.filter(pc.equal(rows["_file"], log))).to_pylist()
+            final, too_late = cut_log(events, SessionRules(), self._config.lateness_seconds)
+            sessions += final
+            late += [(log, row["position"]) for row in too_late]
+        found = read_table(lake.live_sessions)
+        names = [name for name in found.column_names if name[0] != "_" and name != "session_id"]
+        kept = [(row["_log"].rpartition("/")[0], row["position"]) for row in read_table(lake.late).to_pylist()]
+        self.outcome.sessions, self.outcome.late = found.num_rows, len(kept)
+        if sorted(kept) != sorted(late):
+            self.outcome.wrong.append(f"{len(kept)} late rows, not {len(late)}")
+        if sorted(found.select(names).to_pylist(), key=str) != sorted(sessions, key=str):
+            self.outcome.wrong.append(f"{found.num_rows} sessions, not these {len(sessions)}")

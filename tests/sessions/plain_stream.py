@@ -15,12 +15,14 @@ def cut_log(events: Iterable[dict], rules: SessionRules, late_seconds: float) ->
     time that two visitors have reached so far, is further on than that.
     """
     late_us, clock = round(late_seconds * 1e6), -(2**62)
-    latest = dict[str, int]()
+    latest, leader = clock, ""  # the clock follows from the others
     taken, late = list[dict](), list[dict]()
     for event in events:
         at, visitor = plain.micros(event["event_time"]), event["visitor"]
-        latest[visitor] = max(at, latest.get(visitor, at))
-        clock = sorted([clock, clock, *latest.values()])[-2]
+        if visitor != leader:
+            clock = max(clock, min(at, latest))
+        if at > latest:
+            latest, leader = at, visitor
         (taken if at >= clock - late_us else late).append(event)
     cut = [plain.summary(session, rules) for session in plain.cut(taken, rules)]
     final = clock - late_us
