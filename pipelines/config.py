@@ -15,6 +15,7 @@ GOLD = (
     "behaviour", "behaviour_series", "campaign_effects", "campaign_returns", "engagement_fatigue", "engagement_rates",
     "journey_funnel", "journey_paths", "journey_times", "journey_transitions", "sentiment_by_month",
     "service_by_month",
+    "customer_value", "churn", "customer_risk", "model_scores", "segment_moves",
 )  # fmt: skip
 SILVER = ("sessions", "live_sessions", "persons", "identity_map", "identity_events", "visitors")
 IDENTITY = ("identity_decisions", "identity_links", "identity_records", "identity_models")

@@ -20,8 +20,11 @@ from transforms.contracts import CONTRACTS, Contract
 from transforms.counts import Counts, SumCounts
 from transforms.errors import UserError
 from transforms.gold.assemble import INPUTS, SCHEMA, AssembleGold, GoldContext
+from transforms.gold.moves import MEMBERS, count_moves
 from transforms.gold.publish import WriteTables
 from transforms.gold.tables import CAMPAIGNS, CUSTOMER_TABLES, SHOP_TABLES
+from transforms.gold.value.worth import INPUTS as INPUTS_OF_WORTH
+from transforms.gold.value.worth import TRANSACTIONS_TABLE, Worth, fit_worth, orders_of_transactions
 from transforms.identity.follow import FollowPersons
 from transforms.io.delta import (
     CommitResult,
@@ -31,6 +34,7 @@ from transforms.io.delta import (
     committed,
     last_note,
     open_table,
+    overwrite_rows,
     read_batches,
     read_table,
 )
@@ -38,6 +42,7 @@ from transforms.progress import METER
 from transforms.shuffle import spill_folder
 
 _CUSTOMERS = "CUSTOMERS"
+SEGMENT_MOVES_TABLE = "segment_moves"
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ def plan(lake: Lake, run: Run, as_of: datetime | None = None) -> GoldPlan | None
     map = open_table(lake.identity_map)
     identities = None if map is None else map.version()
     planned = GoldPlan(versions, 1, rows, day, identities, main_currency(lake, found))
-    made = [_made(lake.gold(name)) for name in (CUSTOMER_360, *CUSTOMER_TABLES, *SHOP_TABLES)]
+    made = [_made(lake.gold(name)) for name in (CUSTOMER_360, *CUSTOMER_TABLES, *SHOP_TABLES, SEGMENT_MOVES_TABLE)]
     latest = max(number for number, _ in made)
     begun = any(number == latest and inputs == planned.inputs for number, inputs in made)
     if begun and set(made) == {(latest, planned.inputs)}:
@@ -130,8 +135,10 @@ def assemble(lake: Lake, run: Run, engine: Engine = Engine(), as_of: datetime | 
     if planned is None:
         return None
     METER.expect(rows=planned.rows)
+    earlier = _version_before(lake, planned)
     with spill_folder(engine.in_process) as spill, engine.pipeline() as root:
         build(root, lake, run, planned, spill)
+    _record_moves(lake, run, planned, earlier)
     record_commits(lake)
     return next((done for done in table_runs(lake, run) if done.table == CUSTOMER_360), None)
 
@@ -146,7 +153,7 @@ def build(root: beam.Pipeline, lake: Lake, run: Run, planned: GoldPlan, spill: s
         map = root | "Read identity_map" >> ReadDelta(lake.identity_map, version=planned.identities)
         follow = FollowPersons(buckets_for(planned.rows), spill)
         tables[_CUSTOMERS] = (tables[_CUSTOMERS], map) | "FollowPersons" >> follow
-    context = GoldContext(planned.as_of, campaigns_of(lake, planned), planned.currency)
+    context = GoldContext(planned.as_of, campaigns_of(lake, planned), planned.currency, worth_of(lake, planned))
     gold = tables | "Assemble" >> AssembleGold(context, buckets_for(planned.rows), spill)
     for name, schema in {CUSTOMER_360: SCHEMA, **CUSTOMER_TABLES}.items():
         rows = gold.customers if name == CUSTOMER_360 else gold.rows[name]
@@ -186,6 +193,35 @@ def campaigns_of(lake: Lake, planned: GoldPlan) -> pa.Table:
     if CAMPAIGNS not in planned.versions:
         return table.arrow.empty_table()
     return read_table(lake.silver(table), columns=table.names, version=planned.versions[CAMPAIGNS])
+
+
+def worth_of(lake: Lake, planned: GoldPlan) -> Worth | None:
+    """What is fitted to all orders, before the pass over the customers; orders are all that is held in memory."""
+    if TRANSACTIONS_TABLE not in planned.versions:
+        return None
+    uri, version = lake.silver(CONTRACTS[TRANSACTIONS_TABLE]), planned.versions[TRANSACTIONS_TABLE]
+    batches = read_batches(uri, version=version, columns=INPUTS_OF_WORTH)
+    orders = [orders_of_transactions(pa.Table.from_batches([batch]), planned.as_of) for batch in batches]
+    return fit_worth(pa.concat_tables(orders)) if orders else None
+
+
+def _version_before(lake: Lake, planned: GoldPlan) -> int | None:
+    """The version of customer_360 that this rebuild replaces, also when it has done so already and then died."""
+    uri = lake.gold(CUSTOMER_360)
+    table = open_table(uri)
+    if table is None:
+        return None
+    version = table.version() - (committed(uri, ["gold"]).get("gold", 0) == planned.number)
+    return version if version >= 0 else None
+
+
+def _record_moves(lake: Lake, run: Run, planned: GoldPlan, before: int | None) -> None:
+    """Moves between segments since the version `before` of customer_360."""
+    uri = lake.gold(CUSTOMER_360)
+    members = None if before is None else read_table(uri, columns=MEMBERS.names, version=before)
+    moves = count_moves(members, read_table(uri, columns=MEMBERS.names))
+    note = RunNote(run, SEGMENT_MOVES_TABLE, planned.inputs, Counts(moves.num_rows, moves.num_rows))
+    overwrite_rows(lake.gold(SEGMENT_MOVES_TABLE), moves, (("gold", planned.number),), whole_table=True, note=note)
 
 
 def _seen(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -24,6 +24,7 @@ from transforms.gold.journeys import touchpoints
 from transforms.gold.journeys.funnel import FUNNEL, FUNNEL_COUNTS, count_funnel, funnel, merge_funnels
 from transforms.gold.journeys.steps import STEPS_TAKEN, order_steps
 from transforms.gold.service import sentiment, tickets
+from transforms.gold.value import worth
 
 CAMPAIGNS = "MARKETING_CAMPAIGNS"
 FUNNEL_STEPS = ("VISIT", "PAGE_VIEW", "CART_ADD", "ORDER")
@@ -35,16 +36,18 @@ _LEVELS = ("channel", "campaign")
 
 @dataclass(frozen=True)
 class GoldContext:
-    """What all buckets share: the day of reference, MARKETING_CAMPAIGNS, and the currency whose values are added."""
+    """What all buckets share: the day of reference, MARKETING_CAMPAIGNS, the currency whose values are added, and the
+    models of worth and churn, None where there was nothing to fit."""
 
     as_of: datetime
     campaigns: pa.Table = field(default_factory=lambda: CONTRACTS[CAMPAIGNS].arrow.empty_table())
     currency: str | None = None
+    worth: worth.Worth | None = None
 
 
 def _all_columns() -> dict[str, tuple[str, ...]]:
     several = (customer_360.INPUTS, aggregates.INPUTS, touchpoints.INPUTS, customers.INPUTS, effect.INPUTS,
-               tickets.INPUTS, sentiment.INPUTS)  # fmt: skip
+               tickets.INPUTS, sentiment.INPUTS, {worth.TRANSACTIONS_TABLE: worth.INPUTS})  # fmt: skip
     found: dict[str, tuple[str, ...]] = {}
     for inputs in several:
         for name, columns in inputs.items():
@@ -60,6 +63,7 @@ CUSTOMER_TABLES: Mapping[str, pa.Schema] = {
     "customer_behaviour": aggregates.BEHAVIOUR,
     "customer_engagement": customers.ENGAGEMENT,
     "touchpoints": touchpoints.TOUCHPOINT_ROWS,
+    **worth.WORTH_TABLES,
 }
 _RATES = messages.rates(messages.RATES.empty_table(), ("channel", "month")).schema
 _FATIGUE = messages.rates(messages.RATES.empty_table(), ("channel", "messages_before")).schema
@@ -81,6 +85,7 @@ SHOP_TABLES: Mapping[str, pa.Schema] = {
     "journey_paths": journeys.COMMON_PATHS,
     "journey_times": _TIMES,
     "journey_transitions": _TRANSITIONS,
+    "model_scores": worth.MODEL_SCORES,
     "sentiment_by_month": sentiment.SENTIMENT,
     "service_by_month": tickets.SERVICE,
 }
@@ -133,6 +138,7 @@ def count_bucket(
         "customer_behaviour": aggregates.sum_periods(days.filter(of_customers).to_arrow()),
         "customer_engagement": customers.summarise_engagement(bucket, context.as_of),
         "touchpoints": touchpoints.touchpoint_table(path),
+        **worth.worth_tables(bucket.get(worth.TRANSACTIONS_TABLE), context.worth, context.as_of),
     }
     parts = {
         "days": days.filter(~of_customers).to_arrow().cast(aggregates.DAILY),
@@ -170,6 +176,7 @@ def finish_tables(parts: Mapping[str, pa.Table], context: GoldContext) -> dict[s
         "journey_paths": common.head(_MOST_PATHS).to_arrow().cast(journeys.COMMON_PATHS),
         "journey_times": journeys.time_to_convert(counts["times"]),
         "journey_transitions": journeys.transition_shares(counts["transitions"]),
+        "model_scores": worth.MODEL_SCORES.empty_table() if context.worth is None else context.worth.scores,
         "sentiment_by_month": sentiment.summarise_sentiment(counts["sentiment"]),
         "service_by_month": tickets.summarise_service(counts["service"]),
     }
