@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-from sqlglot import exp
+from sqlglot import ErrorLevel, exp
 
 from transforms.errors import UserError
 from transforms.io.warehouse import Row, Warehouse
@@ -93,7 +93,7 @@ def translated(statement: str) -> tuple[str, ...]:
     if isinstance(tree, exp.Create) and tree.kind in ("TABLE", "VIEW", "SCHEMA"):
         staging = tree.find(exp.TransientProperty)  # seen by this session alone, and never written to the file
         tree.set("properties", exp.Properties(expressions=[exp.TemporaryProperty()]) if staging else None)
-    return (tree.sql("duckdb"), *comments)
+    return (tree.sql("duckdb", unsupported_level=ErrorLevel.IGNORE), *comments)  # a date's format as text is ISO
 
 
 def _comments(tree: exp.Create) -> Iterator[str]:

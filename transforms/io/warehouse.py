@@ -168,7 +168,7 @@ class Warehouse(ABC):
                 status = _status(target, versions, entry)
                 if status == "loaded":
                     self.on_step(f"apply {target.name}")
-                    for statement in statements.apply_rows(target, self._after(target, at)):
+                    for statement in statements.apply_rows(target, self._after(target, at), not self._rows(target)):
                         self.run(statement)
                     self._note(target, versions, entry, at)
                 loaded[target.name] = Loaded(target.name, status, self._rows(target))

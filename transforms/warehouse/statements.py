@@ -56,8 +56,15 @@ def limited(target: Target) -> dict[str, int]:
     return {name: length for name, length in found.items() if length is not None}
 
 
-def apply_rows(target: Target, at: datetime) -> tuple[str, ...]:
-    """Statements of one transaction: rows that are gone go, changed ones change, new ones come. Twice is as once."""
+def apply_rows(target: Target, at: datetime, empty: bool = False) -> tuple[str, ...]:
+    """Statements of one transaction: rows that are gone go, changed ones change, new ones come. Twice is as once.
+
+    Args:
+      empty: the table has no rows yet, so that there is nothing to look for.
+    """
+    if empty and not target.spec.has_history:
+        columns = _list(target.columns)
+        return (f"INSERT INTO {target.name} ({columns}) SELECT {columns} FROM {new_rows(target)}",)
     return _apply_history(target, at) if target.spec.has_history else _apply(target)
 
 
