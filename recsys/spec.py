@@ -13,7 +13,7 @@ class RetrievalSpec:
     """
 
     dimension: int = 64
-    history_items: int = 20
+    history_items: int = 50
     temperature: float = 0.15
     dropout: float = 0.2
     learning_rate: float = 2e-3

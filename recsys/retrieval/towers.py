@@ -46,7 +46,7 @@ class UserTower(keras.Model):
     def __init__(self, items: ItemTower, spec: RetrievalSpec) -> None:
         super().__init__()
         self.items = items
-        ramp = keras.initializers.Constant(np.linspace(-2, 1, spec.history_items))
+        ramp = keras.initializers.Constant(-0.15 * np.arange(spec.history_items)[::-1])
         self.by_place = self.add_weight("by_place", (spec.history_items,), initializer=ramp)
         self.by_age = self.add_weight("by_age", (AGE_BUCKETS,), initializer="zeros")
         self.drop = keras.layers.Dropout(spec.dropout, seed=spec.seed)
@@ -65,9 +65,11 @@ class UserTower(keras.Model):
         weight = tf.exp(logit) * inputs["weights"] * tf.cast(known, tf.float32)
         vectors = self.drop(self.items.raw(tf.maximum(inputs["items"], 0)), training=training)
         taste = tf.reduce_sum(vectors * weight[..., None], 1) / (tf.reduce_sum(weight, 1, keepdims=True) + 1e-6)
-        length = tf.math.log1p(tf.reduce_sum(tf.cast(known, tf.float32), 1, keepdims=True))
+        ever = tf.cast(known, tf.float32)
+        count = tf.reduce_sum(ever, 1, keepdims=True)
+        habit = tf.reduce_sum(vectors * ever[..., None], 1) / tf.maximum(count, 1.0)
         gap = tf.math.log1p(inputs["ages_hours"][:, -1:])
-        mixed = self.mix(tf.concat([taste, length, gap], -1), training=training)
+        mixed = self.mix(tf.concat([taste, habit, tf.math.log1p(count), gap], -1), training=training)
         return tf.math.l2_normalize(taste + mixed, -1)
 
 
