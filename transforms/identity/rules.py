@@ -135,7 +135,7 @@ class IdentityRules:
     block_rows: int = 40
     window: int = 8
     holders: int = 25
-    match_probability: float = 0.9
+    match_probability: float = 0.95
     keep_probability: float = 0.05
     training_pairs: int = 1_000_000
     chunk_pairs: int = 1_000_000
