@@ -101,7 +101,7 @@ def explain_in_lake(lake: Lake, pair: Pair, rules: IdentityRules = IdentityRules
     records, (left, right) = read_records(lake), (customer_key(customer) for customer in pair)
     _check_known(records, (left, right), "--explain")
     scored = score_pairs(records, rules)
-    verdict = verdict_of(left, right, _read(lake.identity_map, IDENTITY_MAP), scored.edges)
+    verdict = verdict_of(left, right, _read(lake.identity_map, IDENTITY_MAP), scored.edges, rules=rules)
     held = decisions_in_force(_read(lake.identity_decisions, DECISIONS)).to_pylist()
     decided = [row["kind"] for row in held if {row["low"], row["high"]} == {left, right}]
     return scored.explain(left, right), verdict + (f", as decided ({decided[0]})" if decided else "")

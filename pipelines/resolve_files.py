@@ -191,7 +191,8 @@ def run_resolve_files(request: FilesRequest, run: Run, as_json: bool) -> None:
     _say(done, request, perf_counter() - start, out)
     if request.explain:
         left, right = (find_record(asked, done.records) for asked in request.explain)
-        verdict = verdict_of(left, right, done.resolution.map, done.scored.edges, done.resolution.refused)
+        found = done.resolution
+        verdict = verdict_of(left, right, found.map, done.scored.edges, found.refused, request.rules)
         say_explanation(done.scored.explain(left, right), verdict, out)
     out.close()
 
