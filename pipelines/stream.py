@@ -19,12 +19,13 @@ from transforms.bronze.stream import IngestEvents
 from transforms.contracts import Contract, contract
 from transforms.contracts.commerce import ITEMS, TRANSACTIONS
 from transforms.counts import REJECTED
+from transforms.errors import UserError
 from transforms.gold import touches
 from transforms.gold.realtime_stream import StreamFeaturesOf
 from transforms.gold.realtime_table import REALTIME_FEATURES, FeatureTable
 from transforms.io.dead_letter import REJECTS
 from transforms.io.delta import arrow_schema, evolve_schema, open_table
-from transforms.io.delta_positions import positions, take_over
+from transforms.io.delta_positions import fixed, positions, take_over
 from transforms.io.delta_ranges import StreamWrite
 from transforms.io.delta_stream import WriteStream
 from transforms.io.event_hubs import ReadFromEventHubs, partitions
@@ -33,6 +34,7 @@ from transforms.sessions.live import LATE_EVENTS, LIVE_SESSIONS, STEP, TABLE, Li
 from transforms.sessions.sink import StreamSessionsOf
 
 _SESSIONS, _LATE, _FEATURES = "sessions", "late", "features"
+_BUCKETS, _BUCKETS_ONCE = "session_buckets", 4  # of lakes from before the number was kept with them
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,12 @@ def targets(config: StreamConfig) -> dict[str, tuple[str, ...]]:
 
 
 def own(config: StreamConfig, run: Run) -> dict[str, StreamWrite]:
-    """Takes the stream's tables over, so that an older writer is fenced: table name, or REJECTED -> how to write."""
+    """Takes the stream's tables over, so that an older writer is fenced: table name, or REJECTED -> how to write.
+
+    Raises:
+      UserError: the lake's sessions are kept in another number of buckets; nothing is taken over then.
+    """
+    _check_buckets(config)
     lake, idle = Lake(config.lake), 1.0 if config.until_idle_seconds is not None else 20.0
     writes = {}
     for table in config.tables:
@@ -79,10 +86,20 @@ def own(config: StreamConfig, run: Run) -> dict[str, StreamWrite]:
         writes |= {_SESSIONS: sessions, _LATE: late}
     if config.features:
         writes[_FEATURES] = StreamWrite(lake.realtime_features, REALTIME_FEATURES, config.name, arrived="")
+    fix = {_SESSIONS: {_BUCKETS: config.session_buckets}}
     return {
-        name: dataclasses.replace(w, epoch=take_over(w.uri, w.schema, w.partition_by, w.stream))
+        name: dataclasses.replace(w, epoch=take_over(w.uri, w.schema, w.partition_by, w.stream, fix=fix.get(name)))
         for name, w in writes.items()
     }
+
+
+def _check_buckets(config: StreamConfig) -> None:
+    """What is open, and how far each bucket got, is kept a bucket: cut otherwise, rows would be lost or come twice."""
+    uri = Lake(config.lake).live_sessions
+    kept = fixed(uri, config.name, _BUCKETS, _BUCKETS_ONCE)
+    if kept is not None and kept != config.session_buckets:
+        what = f"the sessions of this stream are kept in {kept} buckets a partition, not {config.session_buckets}"
+        raise UserError(what, uri, f"give session_buckets={kept}, or another lake")
 
 
 def _business(lake: Lake, table: Contract):  # type: ignore[no-untyped-def]

@@ -42,7 +42,8 @@ class StreamConfig:
       name: tells this stream's positions in the tables from those of another one.
       window_seconds: how long rows are gathered for one commit.
       gap, lateness_seconds: of sessions: the silence that ends one, and how late a row may come.
-      session_buckets: parts that the visitors of one partition are cut into; fixed for the life of a lake.
+      session_buckets: parts that the visitors of one partition are cut into; fixed for the life of a lake: another
+        number is refused.
       features: keep near-real-time features of each person, too.
       until_idle_seconds: ends when no hub has had anything new for so long; None goes on for ever.
     """

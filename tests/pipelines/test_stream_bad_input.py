@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 import re
 import signal
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pytest
 
-from pipelines.config import Lake
+from pipelines.config import Lake, Run
+from pipelines.stream import own
+from pipelines.stream_config import StreamConfig
 from tests.event_hubs import loopback
 from tests.streaming import Sent, arrow_body, assert_same, bronze_rows, count_rows, running, stream, until
 from tests.streaming import event as one_event
 from transforms.contracts import contract
+from transforms.errors import UserError
 from transforms.io.delta import read_table
+from transforms.io.delta_positions import OwnerWatch, take_over
+from transforms.sessions.live import LIVE_SESSIONS
 
 TABLE = "CUSTOMER_BEHAVIORAL_EVENTS"
 ONE_HUB = ("--hub", f"behavioral={TABLE}")
@@ -145,6 +151,23 @@ def test_of_two_streams_on_one_lake_the_older_one_gives_way(prism, tmp_path, sta
             newer.send_signal(signal.SIGTERM)
             assert newer.wait(30) == 0
     assert_same(bronze_rows(lake, TABLE), sent.expected)
+
+
+@pytest.mark.parametrize("written_before_it_was_kept", [False, True])
+def test_another_number_of_session_buckets_is_refused_and_fences_nobody(tmp_path, written_before_it_was_kept):
+    config = StreamConfig(str(tmp_path / "lake"), "", {"behavioral": (TABLE,)})
+    if written_before_it_was_kept:
+        take_over(Lake(config.lake).live_sessions, LIVE_SESSIONS, (), config.name)
+    first = own(config, Run("stream"))
+    OwnerWatch((write.uri, write.stream, write.epoch) for write in first.values()).check()
+    for other in (1, 8):
+        with pytest.raises(UserError, match=f"kept in 4 buckets a partition, not {other}.*session_buckets=4") as error:
+            own(replace(config, session_buckets=other), Run("stream"))
+        assert "\n" not in str(error.value)
+    OwnerWatch((write.uri, write.stream, write.epoch) for write in first.values()).check()
+    assert own(config, Run("stream")).keys() == first.keys()
+    other_stream = own(replace(config, session_buckets=8, name="others"), Run("stream"))
+    assert other_stream.keys() == first.keys()
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -50,20 +50,39 @@ def marks(uri: str, stream: str, log: str, names: Sequence[str]) -> dict[str, in
     return {apps[app]: value for app, value in known.items()}
 
 
+def fixed_app(stream: str, name: str) -> str:
+    """The Delta transaction whose version is a number that holds for as long as the table has rows of `stream`."""
+    return f"stream/{stream}#{name}"
+
+
+def fixed(uri: str, stream: str, name: str, unknown: int) -> int | None:
+    """What `take_over` fixed: `unknown` for a table from before it fixed anything, None where the stream never was."""
+    table = open_table(uri)
+    known = {} if table is None else transactions_of(table, [owner_app(stream), fixed_app(stream, name)])
+    return known.get(fixed_app(stream, name), unknown if known else None)
+
+
 def take_over(
-    uri: str, schema: pa.Schema, partition_by: Sequence[str], stream: str, begin: dict[str, int] | None = None
+    uri: str,
+    schema: pa.Schema,
+    partition_by: Sequence[str],
+    stream: str,
+    begin: dict[str, int] | None = None,
+    fix: Mapping[str, int] | None = None,
 ) -> int:
     """Makes the caller the only writer of `stream` to the table, created if absent; gives the epoch that fences others.
 
     Args:
       begin: log -> the first position wanted, for logs that the table does not know yet.
+      fix: name -> number, for names that the table does not know yet; see `fixed`.
     """
     create_table(uri, schema, partition_by)
+    first = {position_app(stream, log): low - 1 for log, low in (begin or {}).items()}
+    first |= {fixed_app(stream, name): number for name, number in (fix or {}).items()}
     for _ in attempts(uri):
         table = existing_table(uri)
-        known = transactions_of(table, [owner_app(stream), *(position_app(stream, log) for log in begin or {})])
+        known = transactions_of(table, [owner_app(stream), *first])
         epoch = known.get(owner_app(stream), 0) + 1
-        first = {position_app(stream, log): low - 1 for log, low in (begin or {}).items()}
         new = [(app, at) for app, at in first.items() if app not in known and at >= 0]
         facts = json.dumps({"stream": stream, "epoch": epoch})
         try:
