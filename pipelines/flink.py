@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
 import threading
@@ -14,6 +15,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 
 from pipelines.prism import listens
 from transforms.errors import UsageError, UserError
@@ -125,6 +128,49 @@ class Flink:
         process.wait()
         why = next((word for word in words if word), "no word")
         raise UserError(f"Flink's job server did not start: {why}", str(jars), f"try {_DRIVER} by hand")
+
+
+def check_reach(master: str, beam_args: Sequence[str], events: str) -> None:
+    """That the workers can be reached from where Flink runs, and can read where the events are.
+
+    A worker of this process (`LOOPBACK`) has its address at localhost, which is somewhere else for a TaskManager of
+    another machine; and a pool of workers does not inherit what this process was told.
+
+    Raises:
+      UsageError: Flink is elsewhere, and no pool of workers is named; or the pool would not get the connection string.
+    """
+    is_here = master == "[local]" or _is_here(master.rpartition(":")[0])
+    given = PipelineOptions(list(beam_args)).view_as(PortableOptions)
+    pool = given.environment_type == "EXTERNAL" and re.fullmatch(r"\S+:\d+", given.environment_config or "")
+    if pool and not events.startswith(("env:", "file:", "sb://")):
+        remedy = "give env:NAME or file:PATH, and have that there beside each pool of workers"
+        raise UsageError("a connection string does not reach workers of other processes", "--events", remedy)
+    if not pool and not is_here:
+        what = f"the Flink at {master} is on another machine and cannot reach workers of this one"
+        remedy = (
+            "run `python -m apache_beam.runners.worker.worker_pool_main --service_port 50000` beside each TaskManager,"
+            " and give --environment_type=EXTERNAL --environment_config=localhost:50000"
+        )
+        raise UsageError(what, "--flink-master", remedy)
+
+
+def _is_here(host: str) -> bool:
+    """Whether a host is this machine; the address of one that nobody knows is not."""
+    try:
+        addresses = {info[4][0] for info in socket.getaddrinfo(host, None)}
+    except OSError:
+        return False
+    return any(_binds(str(address)) for address in addresses)
+
+
+def _binds(address: str) -> bool:
+    """Only an address of this machine can be listened at."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+        return True
 
 
 def parallelism(beam_args: Sequence[str]) -> int:

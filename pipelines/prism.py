@@ -36,7 +36,11 @@ class Prism:
         )
 
     def start(self, port: int) -> subprocess.Popen[bytes]:
-        """Prism listening on loopback at `port`, ready for jobs.
+        """Prism listening at `port`, ready for jobs.
+
+        On every interface of the machine, without a password: Prism has options for the number of its port only, not
+        for the address (`net.Listen("tcp", ":PORT")` in its `jobservices/server.go`, as of 2.77). Of Beam's Python side
+        the same is true of the pool of workers that `LOOPBACK` opens. So their ports belong behind a firewall.
 
         Raises:
           UserError: it is not to be had, or did not start.

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from pipelines.flink import Flink, parallelism
+from pipelines.flink import Flink, check_reach, parallelism
 from pipelines.prism import Prism, free_port
 from pipelines.stream_config import StreamConfig
 from pipelines.stream_worker import DONE, FAILED, RESTART
@@ -38,8 +38,16 @@ class Engine(Protocol):
 
 
 def engine_of(config: StreamConfig, prism: str = "", flink_master: str = "[local]", flink_jars: str = "") -> Engine:
-    """The engine that the stream's runner names."""
-    return Flink(flink_master, flink_jars, parallelism(config.beam_args)) if config.runner == "flink" else Prism(prism)
+    """The engine that the stream's runner names.
+
+    Raises:
+      UsageError: Flink could not reach the workers, or not by these options.
+    """
+    if config.runner != "flink":
+        return Prism(prism)
+    flink = Flink(flink_master, flink_jars, parallelism(config.beam_args))
+    check_reach(flink.master, config.beam_args, config.events)
+    return flink
 
 
 @dataclass

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 
 from pipelines import flink
 from pipelines.config import Lake
@@ -255,3 +257,37 @@ def test_there_are_as_many_key_groups_as_subtasks():
     assert {"--parallelism=4", "--max_parallelism=4"} <= set(engine_of(config).beam_args(8099))
     with pytest.raises(UsageError, match="'many' is no number"):
         engine_of(replace(config, beam_args=("--parallelism=many",)))
+
+
+POOL = ("--environment_type=EXTERNAL", "--environment_config=localhost:50000")
+ELSEWHERE = "203.0.113.9:8081"  # no machine has this address: it is for documentation
+
+
+@pytest.mark.parametrize(
+    "beam_args", [(), ("--parallelism=4",), POOL[:1], POOL[1:], (POOL[0], "--environment_config=nowhere")]
+)
+def test_a_flink_elsewhere_asks_for_a_pool_of_workers(beam_args):
+    """A worker of this process would tell it to look at its own localhost."""
+    config = replace(configured(Path("lake"), EVENTS), events="env:E", beam_args=beam_args)
+    with pytest.raises(UsageError, match=r"another machine.*worker_pool_main.*--environment_type=EXTERNAL"):
+        engine_of(config, flink_master=ELSEWHERE)
+
+
+def test_a_pool_of_workers_that_is_named_is_handed_to_beam():
+    config = replace(configured(Path("lake"), EVENTS), events="env:E", beam_args=POOL)
+    args = [*engine_of(config, flink_master=ELSEWHERE).beam_args(8099), *config.beam_args]
+    options = PipelineOptions(args).view_as(PortableOptions)
+    assert (options.environment_type, options.environment_config) == ("EXTERNAL", "localhost:50000")
+
+
+@pytest.mark.parametrize("master", ["[local]", "localhost:8081", "127.0.0.1:8081", ELSEWHERE])
+def test_a_pool_of_workers_must_find_the_connection_string_itself(master):
+    config = replace(configured(Path("lake"), EVENTS), beam_args=POOL)
+    with pytest.raises(UsageError, match="does not reach workers of other processes") as refused:
+        engine_of(config, flink_master=master)
+    assert EVENTS not in str(refused.value)
+
+
+@pytest.mark.parametrize("master", ["[local]", "localhost:8081", "127.0.0.1:8081", f"{socket.gethostname()}:8081"])
+def test_a_flink_of_this_machine_reaches_the_worker_in_this_process(master):
+    assert engine_of(configured(Path("lake"), EVENTS), flink_master=master) == Flink(master)
