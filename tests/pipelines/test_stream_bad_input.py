@@ -9,19 +9,23 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from pipelines.config import Lake, Run
 from pipelines.stream import own
 from pipelines.stream_config import StreamConfig
 from tests.event_hubs import loopback
+from tests.sessions.plain_stream import cut_log
 from tests.streaming import Sent, arrow_body, assert_same, bronze_rows, count_rows, running, stream, until
 from tests.streaming import event as one_event
 from transforms.contracts import contract
 from transforms.errors import UserError
 from transforms.io.delta import read_table
 from transforms.io.delta_positions import OwnerWatch, take_over
-from transforms.sessions.live import LIVE_SESSIONS
+from transforms.sessions.fold import AHEAD, TOO_LATE
+from transforms.sessions.live import LIVE_SESSIONS, events_of
+from transforms.sessions.rules import SessionRules
 
 TABLE = "CUSTOMER_BEHAVIORAL_EVENTS"
 ONE_HUB = ("--hub", f"behavioral={TABLE}")
@@ -91,7 +95,11 @@ def test_a_lake_that_cannot_be_written_is_said(prism, hub, tmp_path):
 
 @pytest.mark.slow
 def test_odd_events_are_taken_or_refused_one_by_one(prism, tmp_path, start_loopback):
-    """Large ones, those of another table, of tomorrow and of 1970; what comes with and behind them is as always."""
+    """Large ones, those of another table, of tomorrow and of 1970; what comes with and behind them is as always.
+
+    Rows of tomorrow and of 1970 are in bronze and in `late`, each with its reason; no session has them, and they move
+    no clock: the sessions are those of the other rows, and leave when those say so.
+    """
     sent = Sent(start_loopback({"behavioral": 2}, max_message_bytes=2 << 20), "behavioral")
     now = datetime.now(UTC).replace(microsecond=0)
     sent.send(views(0, 100)).send(views(100, 4_000), "lines", 4_000)
@@ -108,6 +116,24 @@ def test_odd_events_are_taken_or_refused_one_by_one(prism, tmp_path, start_loopb
     stream(sent.server, tmp_path / "lake", *ONE_HUB, "--until-idle")
     assert_same(bronze_rows(tmp_path / "lake", TABLE), sent.expected)
     assert rejects(tmp_path / "lake") == sorted((log, at, rule, len(body)) for log, at, body, rule in sent.broken)
+    odd = {f"E{n}": TOO_LATE if n >= 9_100 else AHEAD for n in (*range(9_000, 9_010), *range(9_100, 9_110))}
+    check_followers(Lake(str(tmp_path / "lake")), odd)
+
+
+def check_followers(lake: Lake, odd: dict[str, str]) -> None:
+    """`late` has the events of `odd` with their reasons and nothing else; sessions are those of all others."""
+    rows, expected, places = read_table(lake.bronze(contract(TABLE))).sort_by("_position"), list[dict](), list[tuple]()
+    for log in sorted(set(rows["_file"].to_pylist())):
+        events = events_of(rows.filter(pc.equal(rows["_file"], log))).to_pylist()
+        final, late = cut_log((e for e in events if e["event_id"] not in odd), SessionRules(), 600)
+        assert final and not late
+        expected += final
+        places += [(log, e["position"], e["event_id"], odd[e["event_id"]]) for e in events if e["event_id"] in odd]
+    found = read_table(lake.late).to_pylist()
+    told = [(r["_log"].rpartition("/")[0], r["position"], r["event_id"], r["reason"]) for r in found]
+    assert sorted(told) == sorted(places) and len(told) == len(odd)
+    live = read_table(lake.live_sessions).drop_columns(["session_id", "_log", "_step"]).to_pylist()
+    assert sorted(live, key=str) == sorted(expected, key=str)
 
 
 @pytest.mark.slow
