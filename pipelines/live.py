@@ -18,8 +18,10 @@ from pipelines.runs import record_commits
 from pipelines.stream_config import StreamConfig
 from pipelines.stream_status import Progress, StreamWatch
 from pipelines.supervisor import Engine, Supervisor
+from transforms.contracts import contract
 from transforms.counts import REJECTED
-from transforms.errors import UsageError, UserError
+from transforms.errors import Unreachable, UsageError, UserError
+from transforms.io.delta_positions import positions
 from transforms.io.event_hubs import HubReader, partitions
 
 _LOOK_SECONDS = 1.0
@@ -45,6 +47,7 @@ class Live:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._next_look = self._next_line = self._next_backlog = 0.0
         self._readers: dict[str, HubReader] = {}
+        self._stood: dict[str, dict[str, int]] = {}  # table -> log -> position, when the hub was looked at first
         self._before = (time.monotonic(), 0)
         self._moved: tuple[float, object] = (time.monotonic(), None)
         self.progress: dict[str, Progress] = {}
@@ -78,11 +81,12 @@ class Live:
 
     def look(self, now: float) -> None:
         """Brings `progress`, `rows_per_second` and the gauges up to date."""
-        self.progress = self._watch.look()
+        with suppress(Unreachable):  # a lake, or a hub, that does not answer is the worker's to judge
+            self.progress = self._watch.look()
         self._tell_gaps()
         if now >= self._next_backlog:
             self._next_backlog = now + _BACKLOG_SECONDS
-            with suppress(UserError):  # a hub that does not answer is the worker's to judge
+            with suppress(UserError):
                 self.backlog = self._behind()
         rows, (then, rows_then) = self.rows, self._before
         if now - then >= 5:
@@ -130,18 +134,18 @@ class Live:
         waiting = 0
         for hub, tables in self.config.hubs.items():
             for log, reader in self._of(hub).items():
-                at = [self.progress[t].positions.get(log) for t in tables]
-                known = [position for position in at if position is not None]
+                at = min(self.progress[t].positions.get(log, self._stood[t][log]) for t in tables)
                 state = reader.properties()
-                begin = min(known) if known else state.begin_sequence_number - 1
-                waiting += max(0, state.last_sequence_number - begin)
+                waiting += max(0, state.last_sequence_number - max(at, state.begin_sequence_number - 1))
         return waiting
 
     def _of(self, hub: str) -> dict[str, HubReader]:
-        logs = [log for log in self._readers if log.startswith(f"{hub}/")]
-        if not logs:
-            for partition in partitions(self.config.connection, hub):
-                self._readers[f"{hub}/{partition}"] = HubReader(self.config.connection, hub, partition, 0)
+        if not any(log.startswith(f"{hub}/") for log in self._readers):
+            ids = partitions(self.config.connection, hub)
+            for table in self.config.hubs[hub]:
+                uri, logs = Lake(self.config.lake).bronze(contract(table)), [f"{hub}/{id_}" for id_ in ids]
+                self._stood.setdefault(table, {}).update(positions(uri, self.config.name, logs))
+            self._readers |= {f"{hub}/{id_}": HubReader(self.config.connection, hub, id_, 0) for id_ in ids}
         return {log: reader for log, reader in self._readers.items() if log.startswith(f"{hub}/")}
 
     def _export(self) -> None:

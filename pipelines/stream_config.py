@@ -124,6 +124,12 @@ def stream_config(
         raise UsageError(
             f"the runner {runner!r} cannot run an endless source here", remedy=f"give --runner {' or '.join(_LIMITS)}"
         )
+    if "sharedaccess" in events.lower():
+        raise UsageError(
+            "a connection string on the command line can be read by everyone on this machine",
+            "--events",
+            "put it into a variable or a file, and give --events env:NAME or file:PATH",
+        )
     if not is_capture(events):
         HubConnection.from_url(events, group)
     idle = _UNTIL_IDLE_SECONDS if until_idle else None

@@ -18,16 +18,18 @@ from pipelines.config import Run
 from pipelines.console import user_cause
 from pipelines.stream import build, own
 from pipelines.stream_config import StreamConfig
+from transforms.errors import Unreachable
 from transforms.io.delta_committer import rest, waiting_rows
 from transforms.io.delta_positions import Fenced, OwnerWatch
 
-DONE, FAILED, RESTART = 0, 1, 3  # exit codes: ended in order; a person must do something; start again
+# Exit codes: ended in order; a person must do something; start again; start again until a service answers.
+DONE, FAILED, RESTART, UNREACHABLE = 0, 1, 3, 4
 _OWNER_SECONDS = 10.0  # how soon a stream that has nothing to commit learns that another one took over
 _ENDED = {PipelineState.DONE, PipelineState.FAILED, PipelineState.CANCELLED}
 
 
 def main() -> None:
-    """Reads a `StreamConfig` from the standard input, runs it, and exits with DONE, FAILED or RESTART."""
+    """Reads a `StreamConfig` from the standard input, runs it, and exits with DONE, FAILED, RESTART or UNREACHABLE."""
     heard = _Heard()
     logging.getLogger().addHandler(heard)
     config = StreamConfig.from_json(sys.stdin.readline())
@@ -40,10 +42,10 @@ def main() -> None:
     except Exception as error:
         cause = user_cause(error)
         heard.stopped = heard.stopped or str(cause or f"{type(error).__name__}: {error}")
-        code = FAILED if cause else RESTART
+        code = RESTART if cause is None else UNREACHABLE if isinstance(cause, Unreachable) else FAILED
     if code != DONE:
         print(f"stopped: {heard.stopped or 'the engine ended the job'}", file=sys.stderr)
-    _exit(FAILED if code == RESTART and heard.final else code)
+    _exit(heard.judged if code == RESTART else code)
 
 
 class _Heard(logging.Handler):
@@ -53,12 +55,15 @@ class _Heard(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.stopped, self.final = "", False
+        self.stopped, self.judged = "", RESTART
 
     def emit(self, record: logging.LogRecord) -> None:
         for name, text in self._OURS.findall(record.getMessage()):
+            if not self.stopped and name == Unreachable.__name__:
+                self.judged = UNREACHABLE
             self.stopped = self.stopped or re.sub(r" \[while running '.*?'\]", "", text)
-            self.final |= name == Fenced.__name__
+            if name == Fenced.__name__:
+                self.judged = FAILED
 
 
 def _follow_parent() -> None:

@@ -18,13 +18,13 @@ from typing import Protocol
 from pipelines.flink import Flink, check_reach, parallelism
 from pipelines.prism import Prism, free_port
 from pipelines.stream_config import StreamConfig
-from pipelines.stream_worker import DONE, FAILED, RESTART
+from pipelines.stream_worker import DONE, FAILED, RESTART, UNREACHABLE
 from transforms.errors import UserError
 
 _EVENTS = "C360_EVENTS"  # how the worker gets the connection string: not by a command line that everyone can read
 _BACK_OFF = (0.5, 1, 2, 5, 10, 30)
 _HEALTHY_SECONDS = 20
-_TRIES = 3  # the same words so often in a row: a person must look
+_TRIES = 3  # the same words so often in a row: a person must look, unless nobody answers: that passes
 
 
 class Engine(Protocol):
@@ -125,7 +125,7 @@ class Supervisor:
                     self._words.append(f"stopped: {stuck}")
                     return RESTART
                 code, dead = self._worker.poll(), self._engine.poll() is not None
-                if code is not None and not (code == RESTART and dead):
+                if code is not None and not (code in (RESTART, UNREACHABLE) and dead):
                     return code
                 if dead:  # the worker may have noticed first; what it says of it is no reason of its own
                     return None

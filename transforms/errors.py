@@ -23,6 +23,10 @@ class UsageError(UserError):
     """A command or an option is not used as it can be; the command line then exits with 2 and not with 1."""
 
 
+class Unreachable(UserError):
+    """A service does not answer; that passes by itself, and what ran before may wait for it."""
+
+
 class SchemaMismatch(UserError):
     """Rows do not fit the table they are written to."""
 

@@ -23,6 +23,7 @@ from transforms.positions import Piece, advance
 
 TABLE = "CUSTOMER_ENGAGEMENT_EVENTS"
 HUBS = ["all", "two", "steps", "idle", "trimmed", "emptied", "short", "grown", "faults", "out", "fast", "slow", "mute"]
+HUBS += ["overtaken"]
 QUICK = Limits(pull_seconds=0.1, poll_seconds=0.01, until_idle_seconds=0.3, max_events=400)
 
 UNTIL_IDLE = dataclasses.replace(QUICK, until_idle_seconds=1.0)
@@ -198,6 +199,22 @@ def test_a_hub_emptied_below_the_committed_position_is_said_before_anything_come
     put(connection, "emptied", [b"after"])
     [piece] = steps.until()
     assert (piece.value.low, piece.value.gap, piece.value.rows["body"].to_pylist()) == (50, None, [b"after"])
+
+
+def test_retention_that_overtakes_an_open_reader_is_said_and_the_read_goes_on(server, connection, monkeypatch):
+    put(connection, "overtaken", [b"0"])
+    steps = Steps(connection, "overtaken", limits=Limits(ask_seconds=0.2, reader_processes=0))
+    steps.until()
+    [held] = [held for held in event_hubs_pool._OPEN.values() if held.log == "overtaken/0"]
+    monkeypatch.setattr(held._reader, "_frames", lambda wait: 0)  # a connection that is slower than retention
+    put(connection, "overtaken", [b"1", b"2", b"3"])
+    server.control.trim("overtaken", 0, 4)
+    [gap] = steps.until(1, seconds=8)
+    assert (gap.value.low, gap.value.high, gap.value.gap, gap.value.rows.num_rows) == (1, 3, (1, 3), 0)
+    monkeypatch.undo()
+    put(connection, "overtaken", [b"4"])
+    [piece] = steps.until()
+    assert (piece.value.low, piece.value.gap, piece.value.rows["body"].to_pylist()) == (4, None, [b"4"])
 
 
 def test_a_start_beyond_the_end_is_refused(connection):

@@ -28,6 +28,7 @@ from tests.streaming import TABLES, Sent, assert_same, bronze_rows, count_rows, 
 from transforms.bronze.envelope import columns_for_silver
 from transforms.contracts import contract
 from transforms.contracts.commerce import ITEMS, TRANSACTIONS
+from transforms.errors import UserError
 from transforms.generator.dataset import tables
 from transforms.generator.jsonl import to_json_lines
 from transforms.generator.spec import GeneratorSpec
@@ -204,6 +205,37 @@ def test_it_is_watched_stopped_by_a_signal_and_goes_on_where_it_was(prism, tmp_p
         assert time.monotonic() - asked < 10
     sent.send(page_views(1000, 500), "lines").flush()
     stream(sent.server, lake, *hub, "--until-idle")
+    assert_same(bronze_rows(lake, sent.table), sent.expected)
+
+
+def test_an_outage_of_the_hub_is_waited_for(prism, tmp_path, start_loopback):
+    """Longer than a start has patience, and with the worker gone: it is started until the hub answers."""
+    sent, said, lake = Sent(start_loopback({"behavioral": 1}), "behavioral", 1), list[str](), tmp_path / "lake"
+    sent.send(page_views(0, 100)).flush().close()
+    config = StreamConfig(str(lake), sent.server.connection_string(), {"behavioral": (sent.table,)})
+    supervisor, failed = Supervisor(config, Prism(prism), said=said.append, back_off=(0.1,)), list[Exception]()
+
+    def run() -> None:
+        try:
+            supervisor.run()
+        except UserError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        until(lambda: count_rows(lake, sent.table) == 100)
+        sent.server.kill()
+        os.kill(supervisor.pids["worker"], signal.SIGKILL)
+        until(lambda: supervisor.restarts >= 2 or failed)
+        assert not failed
+        sent.server.start()
+        sent.send(page_views(100, 100)).flush()
+        until(lambda: count_rows(lake, sent.table) == 200 or failed)
+    finally:
+        supervisor.stop()
+        thread.join(40)
+    assert not failed and "Event Hubs has not answered for" in said[1]
     assert_same(bronze_rows(lake, sent.table), sent.expected)
 
 

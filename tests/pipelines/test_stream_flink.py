@@ -22,7 +22,7 @@ from pipelines import flink
 from pipelines.config import Lake
 from pipelines.flink import Flink
 from pipelines.prism import free_port, listens
-from pipelines.stream_config import StreamConfig, stream_config
+from pipelines.stream_config import StreamConfig
 from pipelines.stream_status import StreamWatch
 from pipelines.supervisor import Supervisor, engine_of
 from tests.event_hubs import LoopbackProcess, loopback, producer, send_batch
@@ -99,7 +99,7 @@ class Running:
 
 
 def configured(lake: Path, events: str) -> StreamConfig:
-    return stream_config(str(lake), events, {HUB: (TABLE,)}, "$Default", "events", 1.0, False, "FlinkRunner", ())
+    return StreamConfig(str(lake), events, {HUB: (TABLE,)}, runner="flink")
 
 
 def run(hub: LoopbackProcess, lake: Path) -> Running:

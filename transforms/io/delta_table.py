@@ -10,7 +10,7 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Schema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from transforms.errors import SchemaMismatch, UserError
+from transforms.errors import SchemaMismatch, Unreachable, UserError
 from transforms.io import storage
 from transforms.io.delta_landed import ATTEMPT, Outcome, landed, new_attempt
 from transforms.io.delta_retry import pause
@@ -21,6 +21,8 @@ READER_FEATURES = frozenset({"timestampNtz", "v2Checkpoint", "vacuumProtocolChec
 WRITER_FEATURES = READER_FEATURES | {"appendOnly", "invariants", "checkConstraints", "changeDataFeed", "domainMetadata"}
 CONFIGURATION = {"delta.checkpointInterval": "10"}  # 300 commits: 12 ms each; with the default of 100, up to 56 ms
 _LOG_FILE = re.compile(r"\d{20}\..*(json|parquet)$|_last_checkpoint$")
+# What object stores' clients say when nobody answers them (the `object_store` crate), in lower case.
+_SILENT = ("error sending request", "timed out", "connection refused", "connection reset", "dns error", "503 service")
 _CONSTRAINT = "delta.constraints."
 
 
@@ -189,6 +191,8 @@ def explain(error: Exception, uri: str, version: object = None) -> UserError:
         return UserError("no permission for the table", uri, "check the access rights of this user or key")
     if "unsupported" in lower and ("feature" in lower or "version" in lower or "protocol" in lower):
         return _newer(uri, text[:200], set())
+    if storage.is_azure(uri) and any(words in lower for words in _SILENT):
+        return Unreachable("the storage does not answer", uri, "check the network and the firewall of the account")
     if version is not None:
         return UserError(f"the table has no version {version}", uri, "see the versions with `show`")
     if isinstance(error, DeltaError):

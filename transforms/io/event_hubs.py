@@ -207,7 +207,8 @@ class _ReadFn(beam.DoFn, RestrictionProvider):
         clock.delivered(element.log)
         with self._pool.reader(element.hub, element.id, tracker.current_restriction().start) as reader:
             piece = reader.pull(limits.max_events, limits.pull_seconds, limits.max_bytes, limits.pull_more_seconds)
-            self._look(reader, element, idle=piece is None)
+            overtaken = self._look(reader, element, idle=piece is None)
+            piece = overtaken if piece is None else piece
             silent = reader.silent_seconds >= limits.idle_seconds
             self._pool.silence.seen(reader.silent_seconds)
             if piece is None and self._done(reader):
@@ -227,17 +228,20 @@ class _ReadFn(beam.DoFn, RestrictionProvider):
         _advance(watermark, clock.watermark(arrived))
         tracker.defer_remainder(_seconds(self._pause(piece, begun)))
 
-    def _look(self, reader: HeldReader, partition: Partition, idle: bool) -> None:
-        """Asks the hub what is due."""
+    def _look(self, reader: HeldReader, partition: Partition, idle: bool) -> Piece | None:
+        """Asks the hub what is due; where retention overtook a reader that nothing came to, the piece that says so."""
         if reader.due("partitions", self._limits.check_seconds):
             reader.check_partitions(partition.of)
         if not reader.due("state", self._limits.ask_seconds):
-            return
+            return None
         behind = reader.ask().last_sequence_number >= reader.next
+        if idle and behind and (gap := reader.overtaken()) is not None:
+            return gap
         if idle and reader.silent_seconds > self._limits.ask_seconds:
             reader.check_end()
             if behind:
                 reader.reopen()  # the hub has more, and the connection says nothing
+        return None
 
     def _done(self, reader: HeldReader) -> bool:
         limit = self._limits.until_idle_seconds

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
-from transforms.errors import UserError
+from transforms.errors import Unreachable, UserError
 
 if TYPE_CHECKING:
     from azure.eventhub import EventHubConsumerClient, EventHubProducerClient
@@ -210,9 +210,9 @@ def _condition(error: BaseException) -> str:
     return ""
 
 
-def unreachable(connection: HubConnection, hub: str, seconds: float, condition: str) -> UserError:
+def unreachable(connection: HubConnection, hub: str, seconds: float, condition: str) -> Unreachable:
     """The error for a hub that did not answer for so long."""
-    return UserError(
+    return Unreachable(
         f"Event Hubs has not answered for {seconds:.0f} s ({condition})",
         f"{connection.address}/{hub}",
         "check the network, the firewall of the namespace, and whether it is throttled",
@@ -238,7 +238,8 @@ def partitions(connection: HubConnection, hub: str, patience_seconds: float = 10
     """The ids of the hub's partitions.
 
     Raises:
-      UserError: wrong key, unknown hub, or no answer for `patience_seconds`.
+      UserError: wrong key, or unknown hub.
+      Unreachable: no answer for `patience_seconds`.
     """
     with connection.consumer(hub) as client:
         return tuple(patiently(connection, hub, client.get_partition_ids, patience_seconds))

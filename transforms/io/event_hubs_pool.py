@@ -81,7 +81,7 @@ class HeldReader:
                 "the hub was made anew: write to another lake, or name the new hub otherwise",
             )
 
-    def _open(self) -> PartitionState:
+    def _open(self) -> None:
         state = self.ask()
         for _ in range(3):  # what is asked may lag behind what was just read
             if self.next <= state.last_sequence_number + 1:
@@ -89,7 +89,6 @@ class HeldReader:
             time.sleep(0.3)
             state = self.ask()
         self.check_end()
-        return state
 
     def check_partitions(self, expected: int) -> None:
         """Raises:
@@ -109,10 +108,11 @@ class HeldReader:
         Raises:
           UserError: the position wanted lies beyond the hub's end.
         """
-        wanted, opened = self.next, self.state is None
-        state = self.state or self._open()
-        if opened and state.begin_sequence_number > wanted:
-            return self._gap(wanted, state.begin_sequence_number - 1)
+        wanted = self.next
+        if self.state is None:
+            self._open()
+            if (gap := self.overtaken()) is not None:
+                return gap
         events = self._reader.pull(max_events, wait_seconds, max_bytes, more_seconds)
         if not events.num_rows:
             return None
@@ -120,7 +120,12 @@ class HeldReader:
         first = events["sequence_number"][0].as_py()
         return Piece(self.log, wanted, self.next - 1, events, (wanted, first - 1) if first > wanted else None)
 
-    def _gap(self, low: int, high: int) -> Piece:
+    def overtaken(self) -> Piece | None:
+        """What retention took of what is wanted, as the hub last said; only where nothing read waits to be pulled."""
+        assert self.state is not None
+        low, high = self.next, self.state.begin_sequence_number - 1
+        if high < low:
+            return None
         self._reader.next = high + 1
         return Piece(self.log, low, high, pa.RecordBatch.from_pylist([], schema=EVENTS), (low, high))
 
