@@ -139,6 +139,7 @@ def build(root: beam.Pipeline, config: StreamConfig, run: Run, writes: Mapping[s
             {name: writes[name].uri for name in counted},
             {name: fed[name] for name in counted},
             FeatureTable(writes[_FEATURES]),
+            person_of=Lake(config.lake).identity_map,
             window_seconds=2 * config.window_seconds,
         )
         {name: committed[name] for name in counted} | "FeaturesOf" >> features

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import apache_beam as beam
+import polars as pl
 import pyarrow as pa
 import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
@@ -18,10 +19,13 @@ from transforms.generator.dataset import tables
 from transforms.generator.spec import GeneratorSpec
 from transforms.gold.realtime import FEATURES, latest
 from transforms.gold.realtime_items import ORDERS
-from transforms.gold.realtime_stream import Persons, StreamFeaturesOf
+from transforms.gold.realtime_persons import Persons
+from transforms.gold.realtime_stream import StreamFeaturesOf
 from transforms.gold.realtime_table import REALTIME_FEATURES, FeatureTable
 from transforms.gold.touches import TABLES, read_touches
-from transforms.io.delta import append_rows, read_table
+from transforms.identity.customers import customers_of
+from transforms.identity.persons import IDENTITY_MAP
+from transforms.io.delta import overwrite_rows, read_table
 from transforms.io.delta_positions import positions, take_over
 from transforms.io.delta_ranges import StreamWrite
 from transforms.io.delta_stream import WriteStream
@@ -129,13 +133,45 @@ def test_features_that_begin_behind_an_old_stream_read_all_of_bronze_in_shards(t
     assert positions(to.uri, "s", logs) == dict.fromkeys(logs, 199)
 
 
+def identity_map(customers: list[str], persons: list[str]) -> pa.Table:
+    rows = zip(customers, persons, strict=True)
+    return pa.Table.from_pylist(
+        [{"record": f"customers:{c}", "person_id": p, "since": NOW} for c, p in rows], IDENTITY_MAP
+    )
+
+
+def person_of(map: pa.Table) -> pa.Table:
+    return customers_of(map).rename_columns(["customer_id", "person_id"])
+
+
 def test_customers_are_the_persons_that_the_identity_map_says(tmp_path):
     customers = sorted({row["person_id"] for row in expected()})
-    person_of = pa.table({"customer_id": customers[:4], "person_id": ["ANN", "ANN", "BOB", "BOB"]})
-    append_rows(str(tmp_path / "people"), person_of)
+    people = identity_map(customers[:4], ["ANN", "ANN", "BOB", "BOB"])
+    overwrite_rows(str(tmp_path / "people"), people, whole_table=True)
     to = run(tmp_path, 0, 250, person_of=str(tmp_path / "people"))
-    assert found(to) == expected(person_of)
+    assert found(to) == expected(person_of(people))
     assert {"ANN", "BOB"} <= {row["person_id"] for row in found(to)}
+
+
+def test_features_follow_a_map_that_changes_between_rows(tmp_path):
+    """No map, then persons, then others: always as if the last map had been there from the start."""
+    customers, uri = sorted({row["person_id"] for row in expected()}), str(tmp_path / "people")
+    run(tmp_path, 0, 80, person_of=uri)
+    for begin, persons in ((80, ["ANN", "ANN", "BOB", "BOB"]), (160, ["ANN", "BOB", "BOB", "CAT"])):
+        people = identity_map(customers[:4], persons)
+        overwrite_rows(uri, people, whole_table=True)
+        to = run(tmp_path, begin, begin + (80 if begin < 160 else 90), person_of=uri)
+    assert without_last_events(found(to)) == without_last_events(expected(person_of(people)))
+    newest = pl.DataFrame(pl.from_arrow(read_table(to.uri))).sort("updated_at").unique("person_id", keep="last")
+    assert set(newest["person_id"]) == {row["person_id"] for row in found(to)}  # nobody is left of the maps before
+    assert {row["person_id"]: row["page_views_24h"] for row in newest.to_dicts()} == {
+        row["person_id"]: row["page_views_24h"] for row in found(to)
+    }
+
+
+def without_last_events(rows: list[dict]) -> list[dict]:
+    """Where a person was split, the parts list fewer of the old ones; see `regroup`."""
+    return [{name: value for name, value in row.items() if name != "last_events"} for row in rows]
 
 
 def test_the_identity_map_is_looked_at_again_and_need_not_exist_yet(tmp_path):
@@ -143,10 +179,12 @@ def test_the_identity_map_is_looked_at_again_and_need_not_exist_yet(tmp_path):
     assert Persons(None, 0).now() is None
     fresh, old = Persons(uri, 0), Persons(uri, 3600)
     assert fresh.now() is None and old.now() is None
-    rows = {"customer_id": ["C1", "C1", None, "C2"], "person_id": ["P2", "P1", "P3", None]}
-    append_rows(uri, pa.table(rows))
-    assert fresh.now().to_pylist() == [{"customer_id": "C1", "person_id": "P1"}]
+    rows = [{"record": f"{name}:C1", "person_id": name[0], "since": NOW} for name in ("customers", "web")]
+    overwrite_rows(uri, pa.Table.from_pylist(rows, IDENTITY_MAP), whole_table=True)
+    assert fresh.now().to_pylist() == [{"customer_id": "C1", "person_id": "c"}]
     assert old.now() is None
+    same = fresh.now()
+    assert fresh.now() is same  # nothing is read while the version is the same
 
 
 def test_configuration_is_checked(tmp_path):

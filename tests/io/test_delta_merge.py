@@ -8,8 +8,8 @@ import pytest
 from deltalake.exceptions import CommitFailedError
 
 from transforms.io import delta_merge
-from transforms.io.delta import append_rows, open_table, overwrite_rows, read_table
-from transforms.io.delta_merge import merge_files
+from transforms.io.delta import append_rows, committed, open_table, overwrite_rows, read_table
+from transforms.io.delta_merge import merge_files, replace_files
 
 SCHEMA = pa.schema([pa.field("bucket", pa.int32(), nullable=False), ("key", pa.string()), ("value", pa.int64())])
 
@@ -65,11 +65,11 @@ def test_few_files_are_left_alone_and_large_ones_until_the_small_are_as_much(uri
 def test_what_is_appended_meanwhile_stays_and_the_merge_tries_again(uri, monkeypatch):
     real, calls = delta_merge.try_commit, []
 
-    def slow(uri, table, plan):
+    def slow(uri, table, plan, transactions):
         calls.append(table.version())
         if len(calls) == 1:
             append_rows(uri, rows(1000))
-        real(uri, table, plan)
+        real(uri, table, plan, transactions)
 
     monkeypatch.setattr(delta_merge, "try_commit", slow)
     assert merge_files(uri, greatest, "bucket", 4) == 10
@@ -78,10 +78,26 @@ def test_what_is_appended_meanwhile_stays_and_the_merge_tries_again(uri, monkeyp
 
 
 def test_files_that_somebody_else_replaced_are_not_brought_back(uri, monkeypatch):
-    def slower(uri, table, plan):
+    def slower(uri, table, plan, transactions):
         overwrite_rows(uri, rows(5000), whole_table=True)
         raise CommitFailedError("somebody was faster")
 
     monkeypatch.setattr(delta_merge, "try_commit", slower)
     assert merge_files(uri, greatest, "bucket", 4) == 0
     assert read_table(uri)["value"].to_pylist() == list(range(5000, 5008))
+
+
+def test_replacing_takes_every_file_with_the_transaction_though_another_was_faster(uri, monkeypatch):
+    real, calls = delta_merge.try_commit, []
+
+    def raced(uri, table, plan, transactions):
+        calls.append(1)
+        if len(calls) == 1:
+            overwrite_rows(uri, rows(5000), whole_table=True)
+            raise CommitFailedError("somebody was faster")
+        return real(uri, table, plan, transactions)
+
+    monkeypatch.setattr(delta_merge, "try_commit", raced)
+    replace_files(uri, lambda part: part, "bucket", 4, (("map", 7),))
+    assert committed(uri, ["map"]) == {"map": 7}
+    assert sorted(read_table(uri)["value"].to_pylist()) == list(range(5000, 5008))

@@ -36,7 +36,9 @@ from transforms.gold import touches
 from transforms.gold.realtime import features, fold
 from transforms.gold.realtime_items import LINES, ORDERS
 from transforms.gold.realtime_table import read_features
-from transforms.io.delta import open_table, read_table
+from transforms.identity.customers import customers_of
+from transforms.identity.persons import IDENTITY_MAP
+from transforms.io.delta import open_table, overwrite_rows, read_table
 from transforms.sessions.live import events_of
 from transforms.sessions.rules import SessionRules
 from transforms.silver.to_silver import to_silver
@@ -44,6 +46,15 @@ from transforms.silver.to_silver import to_silver
 pytestmark = pytest.mark.slow
 
 FORMS = {"transactions": "arrow", "items": "arrow", "behavioral": "row", "sessions": "lines", "engagement": "lines"}
+
+
+def people() -> pa.Table:
+    """Customers, two a person; the first is in no map yet."""
+    customers = [rows for name, rows in tables(GeneratorSpec(customers=12).clean) if name == "CUSTOMERS"]
+    ids = pa.concat_tables(customers)["CUSTOMER_ID"].to_pylist()[1:]
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    rows = [{"record": f"customers:{c}", "person_id": f"P{n // 2}", "since": since} for n, c in enumerate(ids)]
+    return pa.Table.from_pylist(rows, IDENTITY_MAP)
 
 
 @dataclass
@@ -67,6 +78,7 @@ def day(prism, tmp_path_factory) -> Day:
             sent.send(whole.slice(0, len(whole) // 2), FORMS.get(hub, "row"))
             break_some(sent)
             sent.send(whole.slice(len(whole) // 2), FORMS.get(hub, "row")).flush().close()
+        overwrite_rows(Lake(str(root / "lake")).identity_map, people(), whole_table=True)
         done = stream(server, root / "lake", "--until-idle", "--json")
         yield Day(server, root / "lake", hubs, json.loads(done.stdout))
 
@@ -137,10 +149,12 @@ def test_the_features_of_each_person_are_those_of_the_kernel_over_all_of_bronze(
     bought = lines.drop("_ingested_at").join(orders, on="TRANSACTION_ID")
     silver[ITEMS.name] = bought.to_arrow(compat_level=pl.CompatLevel.oldest())
     known = pl.DataFrame(pl.from_arrow(touches.TOUCHES.empty_table()))
+    person_of = customers_of(people()).rename_columns(["customer_id", "person_id"])
     for table, rows in silver.items():
-        known = fold(known, pl.DataFrame(pl.from_arrow(touches.read_touches(table, rows))))
+        known = fold(known, pl.DataFrame(pl.from_arrow(touches.read_touches(table, rows, person_of))))
     expected = features(known, datetime(1970, 1, 1, tzinfo=UTC)).drop_columns(["updated_at"])
     found = read_features(lake.realtime_features).drop_columns(["updated_at"])
+    assert {"P1", "P2"} < set(found["person_id"].to_pylist())
     assert found.num_rows > 5 and sum(found["spend_24h"].to_pylist()) > 0
     assert found.equals(expected)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,6 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from apache_beam.metrics import Metrics
 
 from transforms.batches import as_batch, as_table, register_batch_coder
@@ -22,9 +20,9 @@ from transforms.contracts import CONTRACTS
 from transforms.contracts.commerce import ITEMS, TRANSACTIONS
 from transforms.errors import UserError
 from transforms.gold.realtime_buyers import Buyers
+from transforms.gold.realtime_persons import REFRESH_SECONDS, Persons
 from transforms.gold.realtime_table import BUCKETS, FeatureShard, FeatureTable, person_buckets
 from transforms.gold.touches import TABLES, read_touches
-from transforms.io.delta import open_table, read_table
 from transforms.io.delta_committer import StreamCommit
 from transforms.io.delta_positions import positions
 from transforms.io.delta_ranges import StreamWrite
@@ -48,8 +46,9 @@ class StreamFeaturesOf(beam.PTransform):
       bronze: table -> the address of its bronze table, for some of TABLES; the input has the same.
       logs: table -> the logs that feed it.
       stream: whose positions count in bronze and in the features.
-      person_of: the address of a table with customer_id and person_id; looked at again every `refresh_seconds` for
-        rows that come then. Until it exists, and for those who are not in it, a customer is a person.
+      person_of: the address of the identity map (IDENTITY_MAP); looked at again every `refresh_seconds`, when rows
+        come. Until it exists, and for those who are not in it, a customer is a person. Where it changed, the features
+        that are there are regrouped; with several shards, those of persons who changed meanwhile at the next change.
       lines_wait: how far apart, by `_ingested_at`, an order and its lines may come; after a start as much of both is
         read again. A bought product leaves the cart by its line.
       shards: how many are worked on side by side, each with its own persons and positions; at most BUCKETS. Another
@@ -60,7 +59,7 @@ class StreamFeaturesOf(beam.PTransform):
     logs: Mapping[str, tuple[str, ...]]
     features: FeatureTable
     person_of: str | None = None
-    refresh_seconds: float = 60.0
+    refresh_seconds: float = REFRESH_SECONDS
     window_seconds: float = 5.0
     lines_wait: timedelta = timedelta(minutes=15)
     shards: int = 1
@@ -88,7 +87,7 @@ class StreamFeaturesOf(beam.PTransform):
             touches
             | "AllTouches" >> beam.Flatten()
             | "ByShard" >> beam.GroupByKey()
-            | "UpdateFeatures" >> beam.ParDo(_UpdateFn(self.features, self.clock))
+            | "UpdateFeatures" >> beam.ParDo(_UpdateFn(self))
         )
 
     def _touches(self, table: str) -> beam.PTransform:
@@ -182,47 +181,24 @@ class _OrdersFn(beam.DoFn):
             lines = lines.slice(0, 0)
 
 
-class Persons:
-    """Who each customer is, from a table that others write: looked at again once it is `refresh_seconds` old."""
-
-    def __init__(self, uri: str | None, refresh_seconds: float) -> None:
-        self._uri, self._refresh_seconds = uri, refresh_seconds
-        self._version: int | None = None
-        self._looked: float | None = None
-        self._map: pa.Table | None = None
-
-    def now(self) -> pa.Table | None:
-        """Columns customer_id (unique; of several persons the least) and person_id; None where there is no table."""
-        if self._uri is None:
-            return None
-        if self._looked is None or time.monotonic() - self._looked >= self._refresh_seconds:
-            self._looked = time.monotonic()
-            table = open_table(self._uri)
-            if table is not None and table.version() != self._version:
-                self._map, self._version = _person_of(self._uri, table.version()), table.version()
-        return self._map
-
-
-def _person_of(uri: str, version: int) -> pa.Table:
-    rows = read_table(uri, columns=("customer_id", "person_id"), version=version)
-    rows = rows.filter(pc.and_(rows["customer_id"].is_valid(), rows["person_id"].is_valid()))
-    found = rows.group_by("customer_id").aggregate([("person_id", "min")])
-    return found.rename_columns({"person_id_min": "person_id"})
-
-
 class _UpdateFn(beam.DoFn):
-    def __init__(self, table: FeatureTable, clock: Callable[[], datetime]) -> None:
-        self._table, self._clock = table, clock
+    def __init__(self, spec: StreamFeaturesOf) -> None:
+        self._write, self._clock = spec.features.write, spec.clock
+        self._make = partial(_shard, spec.features, spec.person_of, spec.refresh_seconds)
 
     def process(self, element: tuple[int, Iterable[Piece]]) -> Iterator[StreamCommit]:
         number, pieces = element
-        shard, lock = _shared(self._table.write, number, partial(FeatureShard, self._table))
+        shard, lock = _shared(self._write, number, self._make)
         with lock:
             done = shard.offer(pieces, self._clock())
             Metrics.distribution("features", "touches_in_memory").update(shard.touches)
         if done is not None:
             Metrics.counter("features", "rows_committed").inc(done.rows)
             yield done
+
+
+def _shard(table: FeatureTable, person_of: str | None, refresh_seconds: float) -> FeatureShard:
+    return FeatureShard(table, Persons(person_of, refresh_seconds))
 
 
 _SHARED: dict[tuple[str, str], tuple[int | None, dict[int | str, tuple[Any, threading.Lock]]]] = {}

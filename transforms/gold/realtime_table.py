@@ -29,21 +29,24 @@ from transforms.gold.realtime import (
     condense,
     fold,
     latest,
+    regroup,
     touches_of,
     update,
 )
-from transforms.gold.touches import TOUCHES
+from transforms.gold.realtime_persons import Persons
+from transforms.gold.touches import TOUCHES, identified
 from transforms.io import storage
-from transforms.io.delta import open_table, read_table
+from transforms.io.delta import committed, open_table, read_table
 from transforms.io.delta_committer import PositionCommitter, PositionGap, StreamCommit
 from transforms.io.delta_files import DataFile, TableFiles
-from transforms.io.delta_merge import TARGET_BYTES, merge_files
+from transforms.io.delta_merge import TARGET_BYTES, merge_files, replace_files
 from transforms.io.delta_positions import positions
 from transforms.io.delta_ranges import Range, StreamWrite
 from transforms.positions import Advance, Piece, advance
 from transforms.shuffle import bucket_of
 
 BUCKETS = 64
+_MAP = "identity_map"  # the Delta transaction whose version is that of the map the features are grouped by
 BUCKET = pa.field("_bucket", pa.int32(), nullable=False)
 REALTIME_FEATURES = pa.schema([*FEATURES, BUCKET])
 _NOTHING = pl.DataFrame(pl.from_arrow(TOUCHES.empty_table()))
@@ -79,10 +82,14 @@ class FeatureShard:
 
     A shard has its own persons, all rows of a person whatever their log. What it holds in memory it can read back from
     the table, so it may be lost at any moment; touches that come again change nothing. Not thread-safe.
+
+    Args:
+      persons: the identity map; when it has another version, the table is regrouped before rows are added by it.
     """
 
-    def __init__(self, table: FeatureTable) -> None:
-        self._table = table
+    def __init__(self, table: FeatureTable, persons: Persons | None = None) -> None:
+        self._table, self._persons = table, persons or Persons(None)
+        self._grouped: int | None = None  # the map's version
         self._commits = 0
         self._upkeep = _Upkeep()
         self._forget()
@@ -116,7 +123,7 @@ class FeatureShard:
         self._follow(list(by_log))
         steps = {log: advance(self._cursors[log], [*self._held.get(log, ()), *new]) for log, new in by_log.items()}
         taken = [piece for step in steps.values() for piece, _ in step.accepted]
-        rows = self._update(_joined(taken), now)
+        rows = self._update(self._identified(_joined(taken)), now)
         done = self._committer.offer(self._ranges(steps, rows))
         for log, step in steps.items():
             self._cursors[log], self._held[log] = step.cursor, step.held
@@ -141,6 +148,18 @@ class FeatureShard:
             if log in self._cursors and stored > self._cursors[log]:
                 self._buckets.clear()
             self._cursors[log] = max(stored, self._cursors.get(log, -1))
+
+    def _identified(self, touches: pl.DataFrame) -> pl.DataFrame:
+        """By the map as it is now, which the table's rows are grouped by then, too: rows may wait for their turn."""
+        person_of, version = self._persons.now(), self._persons.version
+        if person_of is None or version is None:
+            return touches
+        if version != self._grouped:
+            if committed(self._table.write.uri, [_MAP]).get(_MAP) != version:
+                regroup_features(self._table, person_of, version)
+                self._buckets.clear()
+            self._grouped = version
+        return identified(touches, person_of)
 
     def _update(self, new: pl.DataFrame, now: datetime) -> pa.Table:
         if not new.height:
@@ -249,6 +268,15 @@ def merge_features(table: FeatureTable) -> int:
     return merge_files(table.write.uri, _Condense(table.limits), BUCKET.name, BUCKETS)
 
 
+def regroup_features(table: FeatureTable, person_of: pa.Table, version: int) -> None:
+    """Groups the features of the table by another identity map, all or nothing, and notes the map's `version`.
+
+    Reads and writes the whole table, some 64 MB of files at a time; what others append meanwhile stays as it is.
+    """
+    merge = _Regroup(person_of, table.limits)
+    replace_files(table.write.uri, merge, BUCKET.name, BUCKETS, ((_MAP, version),))
+
+
 def read_features(
     uri: str, now: datetime | None = None, persons: Sequence[str] | None = None, limits: Limits = DEFAULTS
 ) -> pa.Table:
@@ -273,6 +301,15 @@ class _Condense:
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         return condense(rows, self.limits).sort_by([(BUCKET.name, "ascending"), ("person_id", "ascending")])
+
+
+@dataclass(frozen=True)
+class _Regroup:
+    person_of: pa.Table
+    limits: Limits
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        return _bucketed(regroup(rows, self.person_of, self.limits))
 
 
 def _joined(pieces: list[Piece]) -> pl.DataFrame:

@@ -8,8 +8,9 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 
+from transforms.errors import UserError
 from transforms.io import storage
-from transforms.io.delta_commit import Plan, discard, try_commit
+from transforms.io.delta_commit import Plan, Transactions, discard, try_commit
 from transforms.io.delta_files import DataFile, TableFiles
 from transforms.io.delta_read import Scan, ScanFile, current_files, read_file, scan_files
 from transforms.io.delta_retry import pause
@@ -34,18 +35,55 @@ def merge_files(uri: str, merge: Callable[[pa.Table], pa.Table], bucket: str, bu
     """
     table = existing_table(uri)
     check_writer(table, uri)
-    chosen = _small_files(scan_files(current_files(table), arrow_schema(table), ()), least)
-    if not chosen:
-        return 0
-    made = _merged(uri, table, chosen, merge, bucket, buckets)
-    plan = Plan(made, chosen)
+    chosen = _small_files(_files(table), least)
+    return len(chosen) if chosen and _replaced(uri, table, chosen, (merge, bucket, buckets)) else 0
+
+
+def replace_files(
+    uri: str, merge: Callable[[pa.Table], pa.Table], bucket: str, buckets: int, transactions: Transactions = ()
+) -> None:
+    """As `merge_files` with every file, whoever else is at work, and the transactions in the same commit.
+
+    Rows may come out of `merge` with another bucket: where they could not be in memory at once, a second round merges
+    what the parts of the first have of one bucket.
+
+    Raises:
+      UserError: others kept replacing files.
+    """
+    for attempt in range(ATTEMPTS):
+        table = existing_table(uri)
+        check_writer(table, uri)
+        chosen = _files(table)
+        last = _passes(chosen, buckets) == 1 or attempt > 0
+        if _replaced(uri, table, chosen, (merge, bucket, buckets), transactions if last else ()) and last:
+            return
+    raise UserError("other processes kept replacing its files", uri, "run again later")
+
+
+def _files(table: DeltaTable) -> list[ScanFile]:
+    return scan_files(current_files(table), arrow_schema(table), ())
+
+
+def _passes(chosen: Sequence[ScanFile], buckets: int) -> int:
+    return min(buckets, 1 + sum(file.size for file in chosen) // PASS_BYTES)
+
+
+def _replaced(
+    uri: str,
+    table: DeltaTable,
+    chosen: list[ScanFile],
+    how: tuple[Callable[[pa.Table], pa.Table], str, int],
+    transactions: Transactions = (),
+) -> bool:
+    """Whether the files are replaced; False if somebody else's upkeep was faster."""
+    plan = Plan(_merged(uri, table, chosen, *how), chosen)
     for attempt in range(ATTEMPTS):
         paths = set(current_files(table).column("path").to_pylist())
-        if not all(file.path in paths for file in chosen):  # somebody else's upkeep was faster
+        if not all(file.path in paths for file in chosen):
             break
         try:
-            try_commit(uri, table, plan)
-            return len(chosen)
+            try_commit(uri, table, plan, transactions)
+            return True
         except CommitFailedError:
             pause(attempt)
             table = existing_table(uri)
@@ -53,7 +91,7 @@ def merge_files(uri: str, merge: Callable[[pa.Table], pa.Table], bucket: str, bu
             _drop(uri, plan)
             raise explain(error, uri) from error
     _drop(uri, plan)
-    return 0
+    return False
 
 
 def _drop(uri: str, plan: Plan) -> None:
@@ -82,7 +120,7 @@ def _merged(
 ) -> list[DataFile]:
     schema, opened = arrow_schema(table), storage.filesystem(uri)
     out = TableFiles(opened, schema, (), TARGET_BYTES, constraints(table))
-    passes = min(buckets, 1 + sum(file.size for file in chosen) // PASS_BYTES)
+    passes = _passes(chosen, buckets)
     for number in range(passes):
         scan = Scan(uri, schema, schema, (), ((bucket, "in", list(range(number, buckets, passes))),))
         batches = [batch for file in chosen for batch in read_file(scan, file, files=opened)]
