@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 
@@ -16,6 +15,7 @@ from pipelines.console import Output, counted
 from pipelines.refining import Refining
 from pipelines.runs import record_commits
 from pipelines.stream_config import StreamConfig
+from pipelines.stream_gauges import Gauges, served
 from pipelines.stream_status import Progress, StreamWatch
 from pipelines.supervisor import Engine, Supervisor
 from transforms.contracts import contract
@@ -24,6 +24,7 @@ from transforms.errors import Unreachable, UsageError, UserError
 from transforms.io.delta_positions import positions
 from transforms.io.event_hubs import HubReader, partitions
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LOOK_SECONDS = 1.0
 _LINE_SECONDS = 10.0  # between lines where there is no terminal
 _BACKLOG_SECONDS = 5.0
@@ -32,11 +33,11 @@ _STUCK_SECONDS = 180.0  # a hang of the worker or of the engine; a start, with i
 
 @dataclass
 class Live:
-    """What is shown: rows, rejects, rows a second, how far behind. `gauges` are Prometheus's, if served."""
+    """What is shown: rows, rejects, rows a second, how far behind, late rows. `gauges` are Prometheus's, if served."""
 
     config: StreamConfig
     quiet: bool = False
-    gauges: Mapping[str, Any] = field(default_factory=dict)
+    gauges: Gauges | None = None
     supervisor: Supervisor | None = None
 
     def __post_init__(self) -> None:
@@ -117,12 +118,19 @@ class Live:
         lags = [p.lag_seconds for p in self.progress.values() if p.lag_seconds is not None]
         return max(lags, default=None)
 
+    @property
+    def watermark(self) -> datetime | None:
+        """How far sessions are: the clock of the partition that is furthest behind, in event time."""
+        clocks = self.progress["sessions"].clocks.values() if "sessions" in self.progress else ()
+        return min((_EPOCH + timedelta(microseconds=clock) for clock in clocks), default=None)
+
     def line(self) -> str:
         lag = f", {self.lag_seconds:.1f} s from hub to table" if self.lag_seconds is not None else ""
         restarts = f", started again {counted(self.supervisor.restarts, 'time')}" if self._restarts else ""
+        clock = f", watermark {self.watermark:%Y-%m-%d %H:%M:%S}Z" if self.watermark else ""
         return (
-            f"{self.rows:,} rows, {self.rows_per_second:,.0f} rows/s, {self.backlog:,} events waiting{lag},"
-            f" {self.rejected:,} rejected{restarts}"
+            f"{self.rows:,} rows, {self.rows_per_second:,.0f} rows/s, {self.backlog:,} events waiting{lag}{clock},"
+            f" {self.of('late'):,} late, {self.rejected:,} rejected{restarts}"
         )
 
     @property
@@ -149,18 +157,14 @@ class Live:
         return {log: reader for log, reader in self._readers.items() if log.startswith(f"{hub}/")}
 
     def _export(self) -> None:
-        if not self.gauges:
+        if self.gauges is None:
             return
-        for name, p in self.progress.items():
-            self.gauges["rows"].labels(table=name).set(p.rows)
-            self.gauges["commits"].labels(table=name).set(p.commits)
-            self.gauges["lost"].labels(table=name).set(p.lost)
-            if p.lag_seconds is not None:
-                self.gauges["lag"].labels(table=name).set(p.lag_seconds)
-            if p.newest_us is not None:
-                self.gauges["watermark"].labels(table=name).set(p.newest_us / 1e6)
-        self.gauges["backlog"].set(self.backlog)
-        self.gauges["restarts"].set(self._restarts)
+        self.gauges.set_tables(self.progress)
+        self.gauges.set_worker(self.supervisor.levels if self.supervisor else {})
+        watermark = self.watermark
+        told = {"backlog": self.backlog, "restarts": self._restarts, "late": self.of("late")}
+        for name, value in {**told, "watermark": watermark.timestamp() if watermark else None}.items():
+            self.gauges.set(name, value)
 
     def close(self) -> None:
         for reader in self._readers.values():
@@ -173,37 +177,6 @@ def check_hubs(config: StreamConfig) -> None:
         partitions(config.connection, hub)
 
 
-@contextmanager
-def _served(port: int | None) -> Iterator[dict[str, Any]]:
-    """Prometheus's gauges, served at 127.0.0.1:port/metrics."""
-    if port is None:
-        yield {}
-        return
-    from prometheus_client import CollectorRegistry, Gauge, start_http_server
-
-    registry = CollectorRegistry()
-    by_table = {
-        "rows": "rows committed since the start; those of `rejected` are dead letters",
-        "commits": "commits since the start",
-        "lost": "events that the hub dropped before they were read",
-        "lag": "seconds from the hub's taking the newest committed event to its commit",
-        "watermark": "the hub's time of the newest committed event, seconds since 1970",
-    }
-    gauges: dict[str, Any] = {
-        name: Gauge(f"c360_stream_{name}", words, ["table"], registry=registry) for name, words in by_table.items()
-    }
-    gauges["backlog"] = Gauge("c360_stream_backlog", "events that wait in the hubs", registry=registry)
-    gauges["restarts"] = Gauge("c360_stream_restarts", "times engine and worker were started again", registry=registry)
-    try:
-        server, _ = start_http_server(port, addr="127.0.0.1", registry=registry)
-    except OSError as error:
-        raise UserError(f"port {port} cannot be used", "--metrics-port", "give another one") from error
-    try:
-        yield gauges
-    finally:
-        server.shutdown()
-
-
 def run_stream(
     config: StreamConfig, engine: Engine, metrics_port: int | None, refine_every: float, as_json: bool
 ) -> None:
@@ -211,7 +184,7 @@ def run_stream(
     out = Output(as_json)
     check_hubs(config)
     out.say(f"stream: {config.connection} -> {config.lake}; hubs {', '.join(config.hubs)}")
-    with _served(metrics_port) as gauges:
+    with served(metrics_port) as gauges:
         live = Live(config, quiet=as_json, gauges=gauges)
         say = lambda line: as_json or print(line, file=sys.stderr)  # noqa: E731
         refining = Refining(config.lake, refine_every, say)

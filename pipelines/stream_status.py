@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from transforms.io.delta_notes import read_notes
+from transforms.io.delta_positions import marks_of
 from transforms.io.delta_table import open_table
 
 _GAPS = 100  # so many are remembered
@@ -23,6 +24,7 @@ class Progress:
       positions: log -> last committed position.
       lag_seconds: from the hub's taking the newest committed event to its commit; None before the first.
       late_seconds: the same of the oldest event in that commit.
+      clocks: log -> how far its sessions' clock is (event time, microseconds since 1970); of tables of sessions only.
       gaps: (log, first position, last position) of events that the hub dropped before they were read; the newest few.
     """
 
@@ -36,6 +38,7 @@ class Progress:
     late_seconds: float | None = None
     newest_us: int | None = None
     gaps: tuple[tuple[str, int, int], ...] = ()
+    clocks: Mapping[str, int] = field(default_factory=dict)
 
 
 class StreamWatch:
@@ -53,10 +56,15 @@ class StreamWatch:
             table = open_table(uri)
             if table is None or table.version() <= self._seen[name]:
                 continue
+            told: dict[str, None] = {}
             for note in read_notes(table, uri, self._seen[name]):
                 facts = _facts(note.text, self._stream)
                 if facts is not None:
                     self._progress[name] = _add(self._progress[name], facts, note.committed_at.timestamp())
+                    told |= dict.fromkeys(facts["positions"])
+            if told:
+                clocks = marks_of(uri, self._stream, told, "clock")
+                self._progress[name] = replace(self._progress[name], clocks=self._progress[name].clocks | clocks)
             self._seen[name] = table.version()
         return dict(self._progress)
 
@@ -88,6 +96,7 @@ def _add(before: Progress, facts: dict, at: float) -> Progress:  # type: ignore[
         before.late_seconds if oldest is None else at - oldest / 1e6,
         before.newest_us if newest is None else max(newest, before.newest_us or newest),
         (*before.gaps, *gaps)[-_GAPS:],
+        before.clocks,
     )
 
 

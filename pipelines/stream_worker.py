@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -21,10 +22,12 @@ from pipelines.stream_config import StreamConfig
 from transforms.errors import Unreachable
 from transforms.io.delta_committer import rest, waiting_rows
 from transforms.io.delta_positions import Fenced, OwnerWatch
+from transforms.levels import levels
 
 # Exit codes: ended in order; a person must do something; start again; start again until a service answers.
 DONE, FAILED, RESTART, UNREACHABLE = 0, 1, 3, 4
 _OWNER_SECONDS = 10.0  # how soon a stream that has nothing to commit learns that another one took over
+_TELL_SECONDS = 2.0
 _ENDED = {PipelineState.DONE, PipelineState.FAILED, PipelineState.CANCELLED}
 
 
@@ -37,6 +40,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=_follow_parent, daemon=True).start()
+    threading.Thread(target=_tell_levels, daemon=True).start()
     try:
         code = run_stream(config, stop)
     except Exception as error:
@@ -70,6 +74,13 @@ def _follow_parent() -> None:
     """Ends this process with the one that started it: the standard input closes when that one dies."""
     sys.stdin.read()
     os._exit(RESTART)
+
+
+def _tell_levels() -> None:
+    """Says every few seconds, a line of JSON each time, how much this process holds."""
+    while True:
+        time.sleep(_TELL_SECONDS)
+        print(json.dumps(levels()), flush=True)
 
 
 def run_stream(config: StreamConfig, stop: threading.Event) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,8 +10,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -58,6 +59,7 @@ class Supervisor:
 
     Attributes:
       tick: called several times a second while the stream runs; what it says, if anything, is why to start again.
+      levels: what the worker said last about itself, name -> part -> value; see `transforms.levels`.
       restarts: how often engine and worker were started again.
       back_off: seconds before the first, second, ... start again in a row; the last one stays.
     """
@@ -66,6 +68,7 @@ class Supervisor:
     engine: Engine = field(default_factory=Prism)
     tick: Callable[[], str] = lambda: ""
     restarts: int = 0
+    levels: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     said: Callable[[str], None] = print
     back_off: Sequence[float] = _BACK_OFF
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -117,6 +120,7 @@ class Supervisor:
         """One life of engine and worker; the worker's exit code, None when it was the engine that died."""
         port = free_port()
         self._words.clear()
+        self.levels = {}
         self._engine = self.engine.start(port)
         self._worker = self._start_worker(port)
         try:
@@ -144,7 +148,7 @@ class Supervisor:
         worker = subprocess.Popen(
             [sys.executable, "-m", "pipelines.stream_worker"],
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path, **given},
         )
@@ -152,12 +156,21 @@ class Supervisor:
         worker.stdin.write(config.to_json().encode() + b"\n")
         worker.stdin.flush()  # it stays open: the worker ends when this process does
         threading.Thread(target=self._listen, args=(worker,), daemon=True).start()
+        threading.Thread(target=self._hear, args=(worker,), daemon=True).start()
         return worker
 
     def _listen(self, worker: subprocess.Popen[bytes]) -> None:
         assert worker.stderr is not None
         for line in worker.stderr:
             self._words.append(line.decode(errors="replace").rstrip())
+
+    def _hear(self, worker: subprocess.Popen[bytes]) -> None:
+        assert worker.stdout is not None
+        for line in worker.stdout:
+            with suppress(ValueError):  # something else that a library printed
+                told = json.loads(line)
+                if isinstance(told, dict) and worker is self._worker:
+                    self.levels = told
 
     def _reason(self, code: int | None) -> str:
         if code is None:

@@ -211,6 +211,13 @@ def test_it_is_watched_stopped_by_a_signal_and_goes_on_where_it_was(prism, tmp_p
         found = scraped(free_port)
         assert found[f'c360_stream_lost{{table="{sent.table}"}}'] == found["c360_stream_restarts"] == 0
         assert 0 < found[f'c360_stream_lag{{table="{sent.table}"}}'] < 60
+        events = [f'c360_stream_event_hubs_events{{part="behavioral/{number}"}}' for number in range(2)]
+        state = [
+            f'c360_stream_sessions_state_rows{{part="behavioral/{n}/{bucket}"}}' for n in (0, 1) for bucket in range(4)
+        ]
+        until(lambda: sum(scraped(free_port).get(name, 0) for name in events) == -(-500 // 40))
+        until(lambda: sum(scraped(free_port).get(name, 0) for name in state) > 0)
+        assert scraped(free_port)["c360_stream_late"] == 0
         sent.send(page_views(500, 500), "row").flush()
         asked = time.monotonic()
         process.send_signal(signal.SIGTERM)

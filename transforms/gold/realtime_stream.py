@@ -28,6 +28,7 @@ from transforms.io.delta_positions import positions
 from transforms.io.delta_ranges import StreamWrite
 from transforms.io.delta_stream import ReadCommitted, arrival_windows
 from transforms.io.delta_tail import Backlog
+from transforms.levels import set_level
 from transforms.positions import Piece
 from transforms.silver.to_silver import to_silver
 
@@ -192,6 +193,7 @@ class _UpdateFn(beam.DoFn):
         with lock:
             done = shard.offer(pieces, self._clock())
             Metrics.distribution("features", "touches_in_memory").update(shard.touches)
+            set_level("features/touches_in_memory", str(number), shard.touches)
         if done is not None:
             Metrics.counter("features", "rows_committed").inc(done.rows)
             yield done

@@ -50,6 +50,14 @@ def marks(uri: str, stream: str, log: str, names: Sequence[str]) -> dict[str, in
     return {apps[app]: value for app, value in known.items()}
 
 
+def marks_of(uri: str, stream: str, logs: Iterable[str], name: str) -> dict[str, int]:
+    """The last committed mark of that name of each log; logs without one are left out."""
+    apps = {mark_app(stream, log, name): log for log in logs}
+    table = open_table(uri)
+    known = {} if table is None else transactions_of(table, apps)
+    return {apps[app]: value for app, value in known.items()}
+
+
 def fixed_app(stream: str, name: str) -> str:
     """The Delta transaction whose version is a number that holds for as long as the table has rows of `stream`."""
     return f"stream/{stream}#{name}"

@@ -24,6 +24,7 @@ from transforms.io.event_hubs_connection import HubConnection, partitions
 from transforms.io.event_hubs_pool import HeldReader, ReaderPool
 from transforms.io.event_hubs_send import HubSender, Sent, send
 from transforms.io.event_hubs_write import WriteToEventHubs
+from transforms.levels import raise_level, set_level
 from transforms.positions import Piece
 
 __all__ = [
@@ -171,9 +172,8 @@ class _ReadFn(beam.DoFn, RestrictionProvider):
     ) -> None:
         self._start, self._limits = start, limits
         self._pool = ReaderPool(connection, owner_level, limits.reader_processes)
-        self._events, self._bytes, self._gaps, self._lost = (
-            Metrics.counter("event_hubs", name) for name in ("events", "bytes", "gaps", "lost_events")
-        )
+        names = ("events", "bytes", "gaps", "lost_events")
+        self._counters = {name: Metrics.counter("event_hubs", name) for name in names}
 
     def initial_restriction(self, element: Partition) -> OffsetRange:
         return OffsetRange(self._start(element.log), END)
@@ -256,16 +256,23 @@ class _ReadFn(beam.DoFn, RestrictionProvider):
         return max(limits.more_seconds if events else limits.poll_seconds, waits)
 
     def _count(self, piece: Piece) -> None:
-        self._events.inc(piece.rows.num_rows)
-        self._bytes.inc(piece.rows.nbytes)
-        Metrics.gauge("event_hubs", f"backlog_events/{piece.log}").set(self._pool.backlog(piece.log, piece.high + 1))
+        self._counted("events", piece, piece.rows.num_rows)
+        self._counted("bytes", piece, piece.rows.nbytes)
+        self._gauged("backlog_events", piece, self._pool.backlog(piece.log, piece.high + 1))
         if piece.rows.num_rows:
-            lag = time.time() - _arrival(piece) / 1e6
-            Metrics.gauge("event_hubs", f"lag_seconds/{piece.log}").set(max(0, round(lag)))
+            self._gauged("lag_seconds", piece, max(0, round(time.time() - _arrival(piece) / 1e6)))
         if piece.gap:
-            self._gaps.inc()
-            self._lost.inc(piece.gap[1] - piece.gap[0] + 1)
+            self._counted("gaps", piece, 1)
+            self._counted("lost_events", piece, piece.gap[1] - piece.gap[0] + 1)
             _LOGGER.warning("%s: events %d to %d are not in the hub any more (retention)", piece.log, *piece.gap)
+
+    def _counted(self, name: str, piece: Piece, by: int) -> None:
+        self._counters[name].inc(by)
+        raise_level(f"event_hubs/{name}", piece.log, by)
+
+    def _gauged(self, name: str, piece: Piece, value: int) -> None:
+        Metrics.gauge("event_hubs", f"{name}/{piece.log}").set(value)
+        set_level(f"event_hubs/{name}", piece.log, value)
 
 
 def _arrival(piece: Piece) -> int:

@@ -18,6 +18,7 @@ from apache_beam.utils.timestamp import Duration, Timestamp
 
 from transforms.batches import PieceCoder, RecordBatchCoder, as_batch, register_batch_coder
 from transforms.errors import UserError
+from transforms.levels import set_level
 from transforms.positions import Piece, advance
 from transforms.sessions.bucket import FED, NO_CLOCK, STEPS, Standing, bucket_pieces, reach_of, taken
 from transforms.sessions.event import split_events
@@ -190,7 +191,7 @@ class _SessionsFn(beam.DoFn):
             ended.set(GlobalWindow().max_timestamp() - _DAY_SECONDS)
         place = self._take(key, _Place(*found) if found else self._begin(piece, opened), piece, waiting, held)
         if place.clock_us // self._every_us > place.folded_us // self._every_us:
-            folded, place = self._fold(place, opened, waiting)
+            folded, place = self._fold(key, place, opened, waiting)
             place = place._replace(given=(yield from self._out(key, place, folded)))
         places.write(tuple(place))
         if self._silence_us is not None:
@@ -212,7 +213,7 @@ class _SessionsFn(beam.DoFn):
         if place.held or place.first_us == NO_CLOCK or self._silence_us is None:
             return
         place = place.silent(self._silence_us)
-        folded, place = self._fold(place, opened, waiting)
+        folded, place = self._fold(key, place, opened, waiting)
         places.write(tuple(place._replace(given=(yield from self._out(key, place, folded)))))
 
     @on_timer(ENDED)
@@ -226,7 +227,7 @@ class _SessionsFn(beam.DoFn):
         place = _Place(*places.read())
         if place.held:
             raise _missing(key, place)
-        folded, place = self._fold(place, opened, waiting)
+        folded, place = self._fold(key, place, opened, waiting)
         place = place._replace(given=(yield from self._out(key, place, folded)))
         if self._close:
             last = finish(SessionState.from_bytes(opened.read()), self._rules)
@@ -266,7 +267,7 @@ class _SessionsFn(beam.DoFn):
             raise _missing(key, place)
         return place
 
-    def _fold(self, place: _Place, opened: Any, waiting: Any) -> tuple[Folded, _Place]:
+    def _fold(self, key: str, place: _Place, opened: Any, waiting: Any) -> tuple[Folded, _Place]:
         batches = list(waiting.read()) if place.waiting else []
         state = SessionState.from_bytes(opened.read())
         rows = pa.Table.from_batches(batches, schema=FED)
@@ -275,11 +276,13 @@ class _SessionsFn(beam.DoFn):
         opened.write(encoded)
         waiting.clear()
         self._bytes.update(len(encoded))
+        set_level("sessions/state_bytes", key, len(encoded))
         return folded, place._replace(folded_us=place.clock_us, waiting=0)
 
     def _out(self, key: str, place: _Place, folded: Folded) -> Generator[Piece, None, int]:
         """Gives out what a fold made; returns the last step given."""
         self._rows.update(folded.state.rows.num_rows)
+        set_level("sessions/state_rows", key, folded.state.rows.num_rows)
         self._counters["closed"].inc(folded.closed.num_rows)
         self._counters["late"].inc(folded.late.num_rows)
         self._counters["duplicates"].inc(folded.duplicates)
