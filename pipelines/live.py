@@ -23,6 +23,7 @@ from transforms.counts import REJECTED
 from transforms.errors import Unreachable, UsageError, UserError
 from transforms.io.delta_positions import positions
 from transforms.io.event_hubs import HubReader, partitions
+from transforms.sessions.bucket import NO_CLOCK
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LOOK_SECONDS = 1.0
@@ -122,7 +123,8 @@ class Live:
     def watermark(self) -> datetime | None:
         """How far sessions are: the clock of the partition that is furthest behind, in event time."""
         clocks = self.progress["sessions"].clocks.values() if "sessions" in self.progress else ()
-        return min((_EPOCH + timedelta(microseconds=clock) for clock in clocks), default=None)
+        known = [clock for clock in clocks if clock != NO_CLOCK]  # a partition of one visitor has none yet
+        return min((_EPOCH + timedelta(microseconds=clock) for clock in known), default=None)
 
     def line(self) -> str:
         lag = f", {self.lag_seconds:.1f} s from hub to table" if self.lag_seconds is not None else ""

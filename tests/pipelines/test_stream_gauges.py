@@ -17,6 +17,7 @@ from tests.pipelines.test_stream import scraped
 from transforms.io.delta_committer import committer
 from transforms.io.delta_positions import take_over
 from transforms.io.delta_ranges import Range, StreamWrite
+from transforms.sessions.bucket import NO_CLOCK
 from transforms.sessions.live import LATE_EVENTS, LIVE_SESSIONS, STEP
 
 CLOCKS = {
@@ -43,13 +44,14 @@ def micros(at: datetime) -> int:
     return int(at.timestamp()) * 1_000_000
 
 
-def commit(config: StreamConfig, clocks: dict[str, datetime], late: int, high: int) -> None:
+def commit(config: StreamConfig, clocks: dict[str, datetime | None], late: int, high: int) -> None:
     """A step of each bucket, `late` rows that came too late before the first one; no files, as only the log is read."""
     lake = Lake(config.lake)
     aside = StreamWrite(lake.late, LATE_EVENTS, config.name, (), "position", arrived="", contiguous=False)
     write = StreamWrite(lake.live_sessions, LIVE_SESSIONS, config.name, (), STEP.name, arrived="", first=aside)
     ranges = [
-        Range(log, high, high, rows=1, marks=(("safe", 0), ("clock", micros(clock)))) for log, clock in clocks.items()
+        Range(log, high, high, rows=1, marks=(("safe", 0), ("clock", micros(clock) if clock else NO_CLOCK)))
+        for log, clock in clocks.items()
     ]
     before = Range(ranges[0].log, high, high, rows=late)
     ranges[0] = Range(**{**vars(ranges[0]), "before": (before,) if late else ()})
@@ -62,7 +64,7 @@ def test_the_watermark_is_the_clock_of_the_partition_that_is_behind(config):
     live = Live(config, quiet=True)
     live.look(0.0)
     assert live.watermark is None and "watermark" not in live.line()
-    commit(config, CLOCKS, late=0, high=0)
+    commit(config, {**CLOCKS, "behavioral/2/0": None}, late=0, high=0)  # that one has seen one visitor only
     live.look(1.0)
     assert live.watermark == CLOCKS["behavioral/1/0"]
     assert "watermark 2010-01-03 10:20:30Z" in live.line()
@@ -100,7 +102,9 @@ def test_prometheus_has_watermark_late_and_the_size_of_the_state(config, free_po
 
 def test_the_supervisor_hears_what_the_worker_says_of_itself(config, monkeypatch, tmp_path):
     fake = tmp_path / "python"
-    fake.write_text(f"#!/bin/sh\nread _; echo 'some library talks'; echo '{json.dumps(SAID)}'; echo '[1]'; sleep 1\n")
+    fake.write_text(
+        f"#!/bin/sh\nread _; sleep 0.5; echo 'some library talks'; echo '{json.dumps(SAID)}'; echo '[1]'; sleep 1\n"
+    )
     fake.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(fake))
     engine = type("NoEngine", (), {"beam_args": lambda self, port: ()})()
