@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -45,29 +46,51 @@ def main() -> None:
         code = run_stream(config, stop)
     except Exception as error:
         cause = user_cause(error)
-        heard.stopped = heard.stopped or str(cause or f"{type(error).__name__}: {error}")
+        heard.stopped = heard.stopped or (str(cause) if cause else heard.foreign or _foreign(error))
         code = RESTART if cause is None else UNREACHABLE if isinstance(cause, Unreachable) else FAILED
     if code != DONE:
-        print(f"stopped: {heard.stopped or 'the engine ended the job'}", file=sys.stderr)
+        print(f"stopped: {heard.stopped or heard.foreign or 'the engine ended the job'}", file=sys.stderr)
     _exit(heard.judged if code == RESTART else code)
 
 
 class _Heard(logging.Handler):
-    """Listens to Beam's log for the error of ours that ended the job; only its text comes back from the engine."""
+    """Listens to Beam's log for what ended the job; only text comes back from the engine.
+
+    Attributes:
+      stopped: the words of an error of ours.
+      foreign: class and place of another one; its text may hold what is personal, or a key.
+      judged: the exit code that follows from it.
+    """
 
     _OURS = re.compile(r"^transforms\.[\w.]*?(\w+): (.*?)(?: \[while running '[^']*'\])?$", re.MULTILINE)
 
+    # The last frame of a traceback, the lines of source that belong to it, and the error's class.
+    _RAISED = re.compile(r'^  File "(.*)", line (\d+).*\n(?:    .*\n)*([A-Za-z_][\w.]*)(?::|$)', re.MULTILINE)
+
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.stopped, self.judged = "", RESTART
+        self.stopped, self.foreign, self.judged = "", "", RESTART
 
     def emit(self, record: logging.LogRecord) -> None:
-        for name, text in self._OURS.findall(record.getMessage()):
+        message = record.getMessage()
+        raised = self._RAISED.search(message) if "Error processing instruction" in message else None
+        if raised and not self.foreign:
+            self.foreign = _words(raised[3], raised[1], raised[2])
+        for name, text in self._OURS.findall(message):
             if not self.stopped and name == Unreachable.__name__:
                 self.judged = UNREACHABLE
             self.stopped = self.stopped or re.sub(r" \[while running '.*?'\]", "", text)
             if name == Fenced.__name__:
                 self.judged = FAILED
+
+
+def _foreign(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return _words(type(error).__name__, frames[-1].filename, frames[-1].lineno) if frames else type(error).__name__
+
+
+def _words(kind: str, path: str, line: object) -> str:
+    return f"{kind.rpartition('.')[2]} in {'/'.join(path.split('/')[-3:])}:{line}"
 
 
 def _follow_parent() -> None:

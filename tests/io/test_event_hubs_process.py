@@ -107,7 +107,7 @@ def test_a_process_that_has_ended_is_said(connection):
     process = ReadingProcess()
     reader = AheadReader(process, connection, "sent", "0", 0)
     os.kill(process.pid, signal.SIGKILL)
-    with pytest.raises(RuntimeError, match="the process that reads the hubs has ended"):
+    with pytest.raises(UserError, match="the process that reads the hubs has ended"):
         reader.pull(*PULL)
         reader.pull(*PULL)
     process.close()

@@ -66,7 +66,7 @@ class ReadingProcess:
 class AheadReader:
     """A `HubReader` in another process: it goes on reading while what it gave is worked on, one pull ahead at most.
 
-    Raises what `HubReader` does, and RuntimeError where the process has ended.
+    Raises what `HubReader` does, and UserError where the process has ended.
     """
 
     def __init__(
@@ -112,7 +112,8 @@ class AheadReader:
             self._channel.send(request)
             answer, self.open_seconds = self._channel.recv()
         except (EOFError, OSError):
-            raise RuntimeError("the process that reads the hubs has ended") from None
+            log = f"{self.hub}/{self.partition}"
+            raise UserError("the process that reads the hubs has ended", log, "see whether memory is short") from None
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -199,7 +200,7 @@ def _told(error: Exception) -> Exception:
     if isinstance(error, (UserError, Transient)):
         return error
     place = traceback.extract_tb(error.__traceback__)[-1]
-    return RuntimeError(f"{type(error).__name__} in {place.filename}:{place.lineno}")
+    return UserError(f"reading failed: {type(error).__name__} in {Path(place.filename).name}:{place.lineno}")
 
 
 def main() -> None:

@@ -298,8 +298,9 @@ class _SessionsFn(beam.DoFn):
         return last
 
 
-def _missing(key: str, place: _Place) -> RuntimeError:
-    return RuntimeError(
-        f"sessions of {key}: positions behind {place.cursor} are missing while {place.held} later pieces wait; "
-        "the source skipped them, or the engine lost state (on Prism run with --experiments=prism_disable_sdf_split)"
+def _missing(key: str, place: _Place) -> UserError:
+    return UserError(
+        f"positions behind {place.cursor} are missing while {place.held} later pieces wait",
+        f"sessions of {key}",
+        "the source skipped them, or the engine lost state (on Prism run with --experiments=prism_disable_sdf_split)",
     )
