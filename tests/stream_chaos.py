@@ -1,8 +1,8 @@
 """A stream that is killed again and again while events come in, and the hub itself as the oracle of what bronze holds.
 
 Whatever a sender had to send twice is in the hub twice, under two sequence numbers; so bronze must hold the hub's
-events place by place, and every row that was sent. The sessions and the late rows behind them follow from the hub's
-events in their order.
+events place by place, and every row that was sent. The sessions, with their ids, and the late rows behind them follow
+from the hub's events in their order; the features are those of the batch kernel over all of bronze.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+from azure.eventhub import EventData
 
 from pipelines.config import Lake
 from pipelines.maintain import maintain_tables
@@ -29,21 +31,28 @@ from pipelines.prism import Prism
 from pipelines.stream_config import StreamConfig
 from pipelines.supervisor import Supervisor
 from tests.event_hubs import LoopbackProcess, receive
-from tests.sessions.plain_stream import cut_log
+from tests.sessions.views_stream import cut_views
 from tests.streaming import CONTENT_TYPES, PLACE, count_rows, until
+from transforms.bronze.envelope import columns_for_silver
 from transforms.contracts import contract
 from transforms.errors import UserError
+from transforms.gold.realtime import features, fold
+from transforms.gold.realtime_table import read_features
+from transforms.gold.touches import TOUCHES, read_touches
 from transforms.io.delta import open_table, read_table
 from transforms.io.delta_positions import positions
 from transforms.io.event_hubs import HubConnection, HubSender
-from transforms.sessions.live import events_of
+from transforms.sessions.live import bronze_columns, events_of
 from transforms.sessions.rules import SessionRules
+from transforms.sessions.summarise import SESSIONS
+from transforms.silver.to_silver import to_silver
 
 HUB, TABLE = "behavioral", "CUSTOMER_BEHAVIORAL_EVENTS"
 COLUMNS = ("EVENT_ID", "CUSTOMER_ID", "EVENT_DATE", "PAGE_URL", "TIME_ON_PAGE")
 KILLS = ("worker", "engine", "loopback", "worker", "loopback", "zombie")
 FAULTS = ("drop", "lost_ack", "maintain", "none")
 START_US = 1_262_700_000_000_000  # 2010-01-05
+_EVENTS_AT_ONCE = 100_000
 
 
 @dataclass(frozen=True)
@@ -53,17 +62,15 @@ class Plan:
     Attributes:
       kills: of worker, engine and loopback, and stops of a worker that wakes when its successor runs.
       rows_a_send: rows sent between two looks; with `form` "row" one event each.
-      total_rows: the sender ends there; None sends until the last kill.
-      check_sessions: by an oracle that takes some minutes and GB for a million rows.
+      total_rows: the sender goes on until the last kill, and then to so many.
     """
 
     kills: int = 20
     rows_a_send: int = 100
-    total_rows: int | None = None
+    total_rows: int = 0
     form: str = "row"
     partitions: int = 2
     seed: int = 1
-    check_sessions: bool = True
 
 
 @dataclass
@@ -78,6 +85,8 @@ class Outcome:
     commits: int = 0
     sessions: int = 0
     late: int = 0
+    persons: int = 0
+    events: int = 0
     wrong: list[str] = field(default_factory=list)
 
 
@@ -113,17 +122,26 @@ def hub_rows(server: LoopbackProcess) -> pl.DataFrame:
     """What the hub holds, read by the unmodified client: PLACE and COLUMNS, in order of place."""
     frames = []
     for number, log in enumerate(server.control.state()["hubs"][HUB]):
-        events = receive(server, log["end"], partition=str(number), hub=HUB, seconds=300) if log["end"] else []
-        for kind in {made.content_type for made in events}:
-            of_kind = [made for made in events if made.content_type == kind]
-            rows, counts = decoded([b"".join(made.body) for made in of_kind], kind)
-            places = {
-                "_file": pl.repeat(f"{HUB}/{number}", rows.height, eager=True),
-                "_position": pl.Series(np.repeat([made.sequence_number for made in of_kind], counts)),
-                "_row": pl.Series(np.concatenate([np.arange(count, dtype=np.int32) for count in counts])),
-            }
-            frames.append(rows.select(COLUMNS).with_columns(**places))
+        at = 0
+        while at < log["end"]:  # some at a time: an event of the client is 3 KB
+            wanted = min(_EVENTS_AT_ONCE, log["end"] - at)
+            events = receive(server, wanted, at, str(number), HUB, seconds=300, inclusive=True)
+            assert events, f"{HUB}/{number} gave nothing from {at} on"
+            frames += [_rows_of(events, kind, number) for kind in {made.content_type for made in events}]
+            at = events[-1].sequence_number + 1
     return pl.concat(frames).sort(PLACE)
+
+
+def _rows_of(events: list[EventData], kind: str, number: int) -> pl.DataFrame:
+    """PLACE and COLUMNS of the events of one content type."""
+    of_kind = [made for made in events if made.content_type == kind]
+    rows, counts = decoded([b"".join(made.body) for made in of_kind], kind)
+    places = {
+        "_file": pl.repeat(f"{HUB}/{number}", rows.height, eager=True),
+        "_position": pl.Series(np.repeat([made.sequence_number for made in of_kind], counts)),
+        "_row": pl.Series(np.concatenate([np.arange(count, dtype=np.int32) for count in counts])),
+    }
+    return rows.select(COLUMNS).with_columns(**places)
 
 
 def decoded(bodies: list[bytes], kind: str) -> tuple[pl.DataFrame, list[int]]:
@@ -190,8 +208,7 @@ class Chaos:
                 getattr(self, f"_kill_{what}")()
                 self.outcome.done[what] += 1
         finally:
-            if self._plan.total_rows is None:
-                self._over.set()
+            self._over.set()
             sender.join(600)
         assert self._failed is None, self._failed
         self._drain()
@@ -204,7 +221,7 @@ class Chaos:
             plan, form = self._plan, self._plan.form
             connection = HubConnection(self._server.connection_string())
             with HubSender(connection, HUB, TABLE, form) as sender:  # type: ignore[arg-type]
-                while not self._over.is_set() and self.outcome.rows_sent < (plan.total_rows or 1 << 62):
+                while not self._over.is_set() or self.outcome.rows_sent < plan.total_rows:
                     sender.send(visits_from(self.outcome.rows_sent, plan.rows_a_send))
                     self.outcome.rows_sent += plan.rows_a_send
                     self._over.wait(0.2)
@@ -288,6 +305,7 @@ class Chaos:
         found = pl.DataFrame(pl.from_arrow(read_table(uri, columns=[*COLUMNS, *PLACE]))).sort(PLACE)
         expected = hub_rows(self._server).select(found.columns).cast(dict(found.schema))
         outcome.rows, outcome.commits = found.height, self._version()
+        outcome.events = found.select("_file", "_position").unique().height
         if found.select(PLACE).is_duplicated().any():
             outcome.wrong.append(f"{found.select(PLACE).is_duplicated().sum()} rows share a place")
         for name, left, right in (("missing", expected, found), ("too many", found, expected)):
@@ -299,24 +317,40 @@ class Chaos:
         sent = pl.Series([f"E{n}" for n in range(outcome.rows_sent)])
         if not sent.is_in(found["EVENT_ID"].implode()).all() or found["EVENT_ID"].n_unique() != len(sent):
             outcome.wrong.append("the rows are not those that were sent")
-        if self._plan.check_sessions:
-            self._check_sessions()
+        self._check_sessions()
+        self._check_features()
         return outcome
 
     def _check_sessions(self) -> None:
-        """Those that left, and the rows that were late, by the slow oracle over what bronze has of each partition."""
-        lake, sessions, late = Lake(str(self._lake)), list[dict](), list[tuple]()
-        rows = read_table(lake.bronze(contract(TABLE))).sort_by("_position")
+        """Those that left, and the rows that were late, by the oracle over what bronze has of each partition."""
+        lake, sessions, late = Lake(str(self._lake)), list[pl.DataFrame](), list[tuple]()
+        rows = read_table(lake.bronze(contract(TABLE)), columns=bronze_columns()).sort_by("_position")
         for log in pc.unique(rows["_file"]).to_pylist():
-            events = events_of(rows.filter(pc.equal(rows["_file"], log))).to_pylist()
-            final, too_late = cut_log(events, SessionRules(), self._config.lateness_seconds)
-            sessions += final
-            late += [(log, row["position"]) for row in too_late]
-        found = read_table(lake.live_sessions)
-        names = [name for name in found.column_names if name[0] != "_" and name != "session_id"]
-        kept = [(row["_log"].rpartition("/")[0], row["position"]) for row in read_table(lake.late).to_pylist()]
-        self.outcome.sessions, self.outcome.late = found.num_rows, len(kept)
-        if sorted(kept) != sorted(late):
+            events = events_of(rows.filter(pc.equal(rows["_file"], log)))
+            left = cut_views(events, SessionRules(), self._config.lateness_seconds)
+            sessions.append(left.sessions)
+            late += [(log, position) for position in left.late]
+        found = pl.DataFrame(pl.from_arrow(read_table(lake.live_sessions, columns=SESSIONS.names)))
+        expected = pl.concat(sessions).select(found.columns).cast(dict(found.schema))
+        kept = read_table(lake.late, columns=("_log", "position")).to_pylist()
+        of_log = [(row["_log"].rpartition("/")[0], row["position"]) for row in kept]
+        self.outcome.sessions, self.outcome.late = found.height, len(kept)
+        if sorted(of_log) != sorted(late):
             self.outcome.wrong.append(f"{len(kept)} late rows, not {len(late)}")
-        if sorted(found.select(names).to_pylist(), key=str) != sorted(sessions, key=str):
-            self.outcome.wrong.append(f"{found.num_rows} sessions, not these {len(sessions)}")
+        if not found.sort("session_id").equals(expected.sort("session_id")):
+            lost = expected.join(found, on=expected.columns, how="anti", nulls_equal=True).height
+            self.outcome.wrong.append(
+                f"{found.height} sessions, not these {expected.height}: {lost} of them are not there"
+            )
+
+    def _check_features(self) -> None:
+        """Those of the kernel over all of bronze at once."""
+        lake, table = Lake(str(self._lake)), contract(TABLE)
+        silver = to_silver(read_table(lake.bronze(table), columns=columns_for_silver(table)), table).accepted
+        none = pl.DataFrame(pl.from_arrow(TOUCHES.empty_table()))
+        known = fold(none, pl.DataFrame(pl.from_arrow(read_touches(TABLE, silver))))
+        expected = features(known, datetime(1970, 1, 1, tzinfo=UTC)).drop_columns(["updated_at"])
+        found = read_features(lake.realtime_features).drop_columns(["updated_at"])
+        self.outcome.persons = found.num_rows
+        if not found.equals(expected):
+            self.outcome.wrong.append(f"features of {found.num_rows} persons, not these of {expected.num_rows}")

@@ -287,9 +287,9 @@ def resident_mb(pid: int) -> float:
 
 
 def chaos(kills: int, rows: int, seed: int, root: Path) -> list[Figure]:
-    """A plan of many kills over many rows in Arrow events; what is wrong at the end, place by place."""
+    """A plan of many kills over many events of one JSON row; what is wrong at the end, place by place."""
     step = max(200, rows // (kills * 20))
-    plan = Plan(kills, rows_a_send=step, form="arrow", total_rows=rows, seed=seed, check_sessions=False)
+    plan = Plan(kills, rows_a_send=step, total_rows=rows, seed=seed)
     with loopback(root / "hub", {HUB: plan.partitions}) as server:
         run = Chaos(server, root / "lake", "", plan, lambda line: print(line, file=sys.stderr))
         found = run.run()
@@ -299,6 +299,10 @@ def chaos(kills: int, rows: int, seed: int, root: Path) -> list[Figure]:
         *(Figure(f"done: {what}", count) for what, count in sorted(found.done.items())),
         Figure("rows sent", found.rows_sent, f">= {rows}"),
         Figure("rows in bronze, those the sender had to repeat among them", found.rows),
+        Figure("sequence numbers in bronze", found.events, f">= {rows}"),
+        Figure("sessions, and their ids, compared", found.sessions),
+        Figure("late rows compared", found.late),
+        Figure("persons whose features were compared", found.persons),
         Figure("engine and worker started again", found.restarts),
         Figure("seconds", found.seconds),
         Figure("things wrong", len(found.wrong), "<= 0"),
