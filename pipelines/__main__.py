@@ -26,6 +26,7 @@ Json = Annotated[bool, typer.Option("--json", help="one JSON object instead of l
 Runner = Annotated[str, typer.Option("--runner", help="a Beam runner; by default in this process")]
 RunTime = Annotated[str | None, typer.Option("--run-time", help="the run's time (ISO, UTC); by default now")]
 Country = Annotated[str, typer.Option("--country", help="alpha-2 country of phone numbers without one")]
+Gap = Annotated[str, typer.Option("--gap", help="silence that ends a session, as the stream's: 30m, or mobile=10m")]
 _FAULTS = "goes wrong on purpose: drop_every=1000 (events), lose_ack_every, busy_every, bytes_per_second, delay_seconds"
 _BEAM = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -82,6 +83,7 @@ def silver(
     lake: LakeOption = "lake",
     country: Country = "GB",
     rebuild: Annotated[bool, typer.Option("--rebuild", help="make silver from all of bronze again")] = False,
+    gap: Gap = "30m",
     run_time: RunTime = None,
     runner: Runner = "",
     json: Json = False,
@@ -89,7 +91,7 @@ def silver(
     """Standardises, checks and deduplicates what bronze gained."""
     from pipelines.commands import run_silver
 
-    run_silver(lake, country, rebuild, _run("silver", run_time), _engine(runner, context), json)
+    run_silver(lake, country, rebuild, gap, _run("silver", run_time), _engine(runner, context), json)
 
 
 @app.command(context_settings=_BEAM)
@@ -371,6 +373,7 @@ def demo(
     ] = False,
     speed: Annotated[float, typer.Option("--speed", help="with --stream: how many times as fast as it happened")] = 60,
     prism: Annotated[str, typer.Option("--prism", help="with --stream: Prism's program; else found or fetched")] = "",
+    gap: Gap = "30m",
     json: Json = False,
 ) -> None:
     """Real orders from raw files to customer_360 and a report, in a minute or two."""
@@ -380,7 +383,7 @@ def demo(
         return run_demo_stream(Path(out), speed, prism, json)
     from pipelines.commands import run_demo
 
-    run_demo(Path(out), Path(orders) if orders else None, json)
+    run_demo(Path(out), Path(orders) if orders else None, gap, json)
 
 
 @app.command()

@@ -21,6 +21,7 @@ from transforms.contracts import contract
 from transforms.errors import UsageError, UserError
 from transforms.io.column_map import parse_map
 from transforms.progress import METER
+from transforms.sessions.rules import SessionRules, parse_gaps
 from transforms.silver.country import check_country
 
 
@@ -98,13 +99,13 @@ def _say_bronze(result: bronze.BronzeResult, seconds: float, out: Output) -> Non
             out.say(f"schema of {table.lower()}: {', '.join(told)}")
 
 
-def run_silver(lake: str, country: str, rebuild: bool, run: Run, engine: Engine, as_json: bool) -> None:
-    out = Output(as_json)
+def run_silver(lake: str, country: str, rebuild: bool, gap: str, run: Run, engine: Engine, as_json: bool) -> None:
+    out, rules = Output(as_json), SessionRules(*parse_gaps(gap))
     check_country(country)
     start = perf_counter()
     with out.working("refining bronze to silver"):
         result = silver.refine(Lake(lake), run, engine, country, rebuild)
-        cut = sessions.cut(Lake(lake), run, engine)
+        cut = sessions.cut(Lake(lake), run, engine, rules)
     _say_silver(result, perf_counter() - start, out)
     _say_sessions(cut, out)
     _say_refused(lake, run, result.tables, out)
@@ -245,10 +246,10 @@ def run_show(
     out.close()
 
 
-def run_demo(folder: Path, orders: Path | None, as_json: bool) -> None:
+def run_demo(folder: Path, orders: Path | None, gap: str, as_json: bool) -> None:
     from pipelines.demo import make_input
 
-    out = Output(as_json)
+    out, rules = Output(as_json), SessionRules(*parse_gaps(gap))
     start = perf_counter()
     with out.working("writing the demo's raw files"):
         made = make_input(folder / "input", orders)
@@ -258,7 +259,7 @@ def run_demo(folder: Path, orders: Path | None, as_json: bool) -> None:
         first = bronze.ingest(lake, Run("bronze"), inputs_of(str(folder / "input")), engine)
     with out.working("refining bronze to silver"):
         second = silver.refine(lake, Run("silver"), engine)
-        cut = sessions.cut(lake, Run("silver"), engine)
+        cut = sessions.cut(lake, Run("silver"), engine, rules)
     with out.working("making customer_360"):
         third = gold.assemble(lake, Run("gold"), engine)
     changed = bool(first.tables or second.tables or cut or third)

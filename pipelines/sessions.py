@@ -5,19 +5,20 @@ What the stream cut live is settled by these: it has the behaviour only, since o
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 
 import apache_beam as beam
 import pyarrow as pa
 
 from pipelines.config import Lake, Run
-from pipelines.notes import TakeNote
+from pipelines.notes import RunNote, TakeNote
 from pipelines.options import Engine, buckets_for
 from pipelines.runs import TableRun, record_commits, table_runs
 from transforms.batches import as_batch, as_table
 from transforms.contracts import contract
 from transforms.counts import Counts, SumCounts
-from transforms.io.delta import Overwrite, ReadDelta, WriteDelta, committed, open_table
+from transforms.io.delta import Overwrite, ReadDelta, WriteDelta, committed, last_note, open_table
 from transforms.sessions.behaviour import behavioural_events, online_purchases
 from transforms.sessions.rules import SessionRules
 from transforms.sessions.sessionize import SessionizeEvents
@@ -25,7 +26,7 @@ from transforms.sessions.summarise import SESSIONS
 from transforms.shuffle import spill_folder
 
 EVENTS_TABLE, ORDERS_TABLE = contract("CUSTOMER_BEHAVIORAL_EVENTS"), contract("CUSTOMER_TRANSACTIONS")
-_SILVER = "silver"  # the Delta transaction whose version grows with the silver tables the sessions were cut from
+_CUTS = "cuts"  # the Delta transaction that counts how often the sessions were cut
 _COLUMNS = {
     EVENTS_TABLE.name: (
         *("EVENT_ID", "CUSTOMER_ID", "SESSION_ID", "EVENT_TYPE", "EVENT_DATE", "PAGE_URL", "DEVICE_TYPE"),
@@ -40,22 +41,35 @@ _AS_EVENTS = {EVENTS_TABLE.name: behavioural_events, ORDERS_TABLE.name: online_p
 
 
 def cut(lake: Lake, run: Run, engine: Engine = Engine(), rules: SessionRules = SessionRules()) -> TableRun | None:
-    """Cuts `silver/sessions` anew if the events or orders changed; None if they did not, or there are no events.
+    """Cuts `silver/sessions` anew if events, orders or rules changed; None if they did not, or there are no events.
 
     Every session is cut again, those that are still open too: the table is what one run over all events and online
     purchases gives, however they arrived. Visitors are customers, or the tracker's sessions where nobody logged in.
     """
     found = {table.name: open_table(lake.silver(table)) for table in (EVENTS_TABLE, ORDERS_TABLE)}
     tables = {name: table for name, table in found.items() if table is not None}
-    version = sum(table.version() for table in tables.values())
-    if EVENTS_TABLE.name not in tables or committed(lake.sessions, [_SILVER]).get(_SILVER) == version:
+    versions = {name: table.version() for name, table in tables.items()}
+    if EVENTS_TABLE.name not in tables or _made_from(lake) == _inputs(versions, rules):
         return None
     rows = sum(table.count() for table in tables.values())
     with spill_folder(engine.in_process) as spill, engine.pipeline() as root:
-        versions = {name: table.version() for name, table in tables.items()}
         build(root, lake, run, versions, buckets_for(rows), rules, spill)
     record_commits(lake)
     return next((done for done in table_runs(lake, run) if done.table == "sessions"), None)
+
+
+def _inputs(versions: Mapping[str, int], rules: SessionRules) -> tuple[str, ...]:
+    """What the sessions depend on; rules only where they are not the usual ones."""
+    tables = (f"silver/{contract(name).path}@{version}" for name, version in versions.items())
+    own = () if rules == SessionRules() else (f"rules@{zlib.crc32(repr(rules).encode()):08x}",)
+    return (*tables, *own)
+
+
+def _made_from(lake: Lake) -> tuple[str, ...]:
+    table = open_table(lake.sessions)
+    note = None if table is None else last_note(table, lake.sessions)
+    said = RunNote.parse(note.text) if note else None
+    return said.inputs if said else ()
 
 
 def build(
@@ -71,13 +85,12 @@ def build(
     events = [_events(root, lake, name, version) for name, version in versions.items()] | beam.Flatten()
     sessions = (events | "CutSessions" >> SessionizeEvents(rules, buckets, spill)).sessions
     counted = sessions | "CountSessions" >> beam.Map(lambda batch: Counts(batch.num_rows, batch.num_rows))
-    inputs = tuple(f"silver/{contract(name).path}@{version}" for name, version in versions.items())
-    note = counted | "Sum" >> SumCounts("sessions") | "Note" >> TakeNote(run, inputs)
+    note = counted | "Sum" >> SumCounts("sessions") | "Note" >> TakeNote(run, _inputs(versions, rules))
     sessions | "WriteSessions" >> WriteDelta(
         lake.sessions,
         SESSIONS,
         Overwrite(whole_table=True),
-        transactions=((_SILVER, sum(versions.values())),),
+        transactions=((_CUTS, committed(lake.sessions, [_CUTS]).get(_CUTS, 0) + 1),),
         note=beam.pvalue.AsSingleton(note),
     )
 

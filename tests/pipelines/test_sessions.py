@@ -8,6 +8,8 @@ import pyarrow as pa
 
 from pipelines import sessions
 from pipelines.config import Run
+from pipelines.refining import Refining
+from pipelines.stream_config import StreamConfig
 from tests.pipelines.conftest import transaction, write_lines
 from transforms.contracts import contract
 from transforms.io.delta import read_table
@@ -84,3 +86,19 @@ def test_what_was_bought_online_is_in_the_session_that_led_to_it(shop):
     parts = [behavioural_events(read_table(lake.silver(EVENTS))), online_purchases(read_table(lake.silver(ORDERS)))]
     kept = split_events(pa.concat_tables(parts)).accepted
     assert ordered(pa.Table.from_pylist(after, before.schema)) == ordered(sessions_of(kept, SessionRules()))
+
+
+def test_the_batch_cuts_by_the_gap_of_the_stream(shop):
+    """Events of a visitor come every 21 minutes: one session by 30 minutes, each its own by 10."""
+    write_lines(shop.root / "behavioral" / "a.jsonl", events(range(60)))
+    shop.bronze(behavioral=shop.root / "behavioral")
+    shop.silver()
+    config = StreamConfig(shop.lake.uri, "env:NONE", gap="10m")
+    refining = Refining(config.lake, 3600, [].append, config.gap)
+    refining.finish()
+    stored = behavioural_events(read_table(shop.lake.silver(EVENTS)))
+    assert ordered(read_table(shop.lake.sessions)) == ordered(sessions_of(stored, config.rules))
+    assert sessions.cut(shop.lake, Run("silver"), rules=config.rules) is None
+    usual = sessions.cut(shop.lake, Run("silver"))
+    assert usual is not None and usual.counts.accepted == sessions_of(stored, SessionRules()).num_rows < 60
+    assert sessions.cut(shop.lake, Run("silver"), rules=config.rules).counts.accepted == 60
