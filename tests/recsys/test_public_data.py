@@ -38,5 +38,5 @@ def test_ease_of_movielens():
     assert (len(log), len(log.user_ids), len(log.item_ids)) == (100_000, 943, 1_682)
     assert not takes_again(log)
     split = leave_last_out(log)
-    found = judge("ease", Ease().fit(split.train), split).values
-    assert [found["recall"].mean(), found["ndcg"].mean()] == pytest.approx((0.149, 0.072), abs=0.01)
+    found = judge("ease", Ease(l2=100.0).fit(split.train), split).values  # the regularisation of the known figures
+    assert [found["recall"].mean(), found["ndcg"].mean()] == pytest.approx((0.149, 0.072), abs=0.002)

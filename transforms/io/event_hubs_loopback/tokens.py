@@ -51,7 +51,9 @@ def check(token: str, keys: Mapping[str, str], bearer: Collection[str] = ()) -> 
     # What was signed is the resource as it stands in the token, still quoted.
     raw = dict(part.split("=", 1) for part in token[len(_PREFIX) :].split("&") if "=" in part)
     key = keys.get(fields["skn"])
-    if key is None or not hmac.compare_digest(_sign(f"{raw['sr']}\n{raw['se']}", key), unquote(raw["sig"])):
+    if key is None or not hmac.compare_digest(
+        _sign(f"{raw['sr']}\n{raw['se']}", key).encode(), unquote(raw["sig"]).encode()
+    ):
         raise TokenRefused("InvalidSignature: The token has an invalid signature.")
     grant = Grant(node_path(fields["sr"]), float(fields["se"]))
     if grant.expired:
