@@ -7,7 +7,9 @@ setup(
     version="0.1.0",
     description="A retail Customer 360 and personalization engine on Apache Beam",
     python_requires=">=3.11,<3.12",
-    packages=find_packages(include=["pipelines*", "transforms*", "recsys*"]),
+    # The templates are data that commands read: the warehouse's SQL, what Maven fetches.
+    packages=[*find_packages(include=["pipelines*", "transforms*", "recsys*"]), "templates"],
+    package_data={"": ["**/*"]},
     install_requires=[],
     extras_require={
         "batch": [
