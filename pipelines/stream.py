@@ -27,7 +27,7 @@ from transforms.io.dead_letter import REJECTS
 from transforms.io.delta import arrow_schema, evolve_schema, open_table
 from transforms.io.delta_positions import fixed, positions, take_over
 from transforms.io.delta_ranges import StreamWrite
-from transforms.io.delta_stream import WriteStream
+from transforms.io.delta_stream import Ends, WriteStream
 from transforms.io.event_hubs import ReadFromEventHubs, partitions
 from transforms.sessions.fold import Tolerance
 from transforms.sessions.live import LATE_EVENTS, LIVE_SESSIONS, STEP, TABLE, LiveTables
@@ -131,8 +131,9 @@ def build(root: beam.Pipeline, config: StreamConfig, run: Run, writes: Mapping[s
     }
     logs = {hub: tuple(f"{hub}/{p}" for p in partitions(config.connection, hub)) for hub in config.hubs}
     fed = {t.name: tuple(log for hub in _hubs_of(config, t.name) for log in logs[hub]) for t in config.tables}
+    last = dict(committed)
     if TABLE in committed:
-        committed[TABLE] | "SessionsOf" >> _sessions(config, writes, fed[TABLE])
+        last[_SESSIONS] = last.pop(TABLE) | "SessionsOf" >> _sessions(config, writes, fed[TABLE])
     counted = _counted(config)
     if counted:
         features = StreamFeaturesOf(
@@ -142,7 +143,9 @@ def build(root: beam.Pipeline, config: StreamConfig, run: Run, writes: Mapping[s
             person_of=Lake(config.lake).identity_map,
             window_seconds=2 * config.window_seconds,
         )
-        {name: committed[name] for name in counted} | "FeaturesOf" >> features
+        last[_FEATURES] = {name: last.pop(name, committed[name]) for name in counted} | "FeaturesOf" >> features
+    for name, commits in last.items():
+        commits | f"Ends {name}" >> Ends()
 
 
 def _hubs_of(config: StreamConfig, table: str) -> list[str]:

@@ -77,6 +77,19 @@ def arrival_windows(seconds: float) -> beam.WindowInto:
     )
 
 
+class Ends(beam.PTransform):
+    """PCollection[StreamCommit] that nothing follows -> PCollection of next to nothing, that nothing follows.
+
+    Prism 2.77 waits for the bundles of a step without outputs in a loop that takes a core for as long as they work
+    (`stage.Execute` in its `internal/stage.go`: the channel that says all outputs are there is closed from the start).
+    With this behind it a commit is not such a step; what is now the last one has nothing to do.
+    """
+
+    def expand(self, commits: beam.PCollection[StreamCommit]) -> beam.PCollection[tuple[None, Iterable[int]]]:
+        counts = commits | "Rows" >> beam.Map(lambda done: (None, done.rows)).with_output_types(tuple[None, int])
+        return counts | "Behind" >> beam.GroupByKey()
+
+
 @dataclass(eq=False)
 class ReadCommitted(beam.PTransform):
     """PCollection[StreamCommit] -> PCollection[Piece]: the rows that were committed, read back, in the global window.
