@@ -19,13 +19,13 @@ from pipelines.runs import CUSTOMER_360, TableRun, record_commits, table_runs
 from transforms.contracts import CONTRACTS, Contract
 from transforms.counts import Counts, SumCounts
 from transforms.errors import UserError
-from transforms.gold.assemble import INPUTS, SCHEMA, AssembleGold, GoldContext
+from transforms.gold.assemble import INPUTS, SCHEMA, AssembleGold, GoldContext, KeyByPerson
 from transforms.gold.moves import MEMBERS, count_moves
+from transforms.gold.persons import PersonMap
 from transforms.gold.publish import WriteTables
 from transforms.gold.tables import CAMPAIGNS, CUSTOMER_TABLES, SHOP_TABLES
 from transforms.gold.value.worth import INPUTS as INPUTS_OF_WORTH
 from transforms.gold.value.worth import TRANSACTIONS_TABLE, Worth, fit_worth, orders_of_transactions
-from transforms.identity.follow import FollowPersons
 from transforms.io.delta import (
     CommitResult,
     Overwrite,
@@ -147,12 +147,11 @@ def build(root: beam.Pipeline, lake: Lake, run: Run, planned: GoldPlan, spill: s
     """Reads only the columns gold needs, groups them by customer once, writes every table."""
     names = [name for name in INPUTS if name in planned.versions]
     tables = {
-        name: root | f"Read {name}" >> _read(lake, name, planned) | f"Meter {name}" >> _metered() for name in names
+        name: _keyed(
+            root | f"Read {name}" >> _read(lake, name, planned) | f"Meter {name}" >> _metered(), name, lake, planned
+        )
+        for name in names
     }
-    if planned.identities is not None and _CUSTOMERS in tables:
-        map = root | "Read identity_map" >> ReadDelta(lake.identity_map, version=planned.identities)
-        follow = FollowPersons(buckets_for(planned.rows), spill)
-        tables[_CUSTOMERS] = (tables[_CUSTOMERS], map) | "FollowPersons" >> follow
     context = GoldContext(planned.as_of, campaigns_of(lake, planned), planned.currency, worth_of(lake, planned))
     gold = tables | "Assemble" >> AssembleGold(context, buckets_for(planned.rows), spill)
     for name, schema in {CUSTOMER_360: SCHEMA, **CUSTOMER_TABLES}.items():
@@ -160,6 +159,13 @@ def build(root: beam.Pipeline, lake: Lake, run: Run, planned: GoldPlan, spill: s
         _write(rows, name, schema, lake, run, planned)
     places = {name: lake.gold(name) for name in SHOP_TABLES}
     gold.tables | "WriteTables" >> WriteTables(places, (("gold", planned.number),), _ShopNote(run, planned.inputs))
+
+
+def _keyed(rows: beam.PCollection, name: str, lake: Lake, planned: GoldPlan) -> beam.PCollection:
+    """By person, if there is an identity map."""
+    if planned.identities is None or "CUSTOMER_ID" not in INPUTS[name]:
+        return rows
+    return rows | f"Key {name}" >> KeyByPerson(lake.identity_map, planned.identities, name == _CUSTOMERS)
 
 
 def _write(
@@ -201,7 +207,8 @@ def worth_of(lake: Lake, planned: GoldPlan) -> Worth | None:
         return None
     uri, version = lake.silver(CONTRACTS[TRANSACTIONS_TABLE]), planned.versions[TRANSACTIONS_TABLE]
     batches = read_batches(uri, version=version, columns=INPUTS_OF_WORTH)
-    orders = [orders_of_transactions(pa.Table.from_batches([batch]), planned.as_of) for batch in batches]
+    persons = PersonMap(lake.identity_map, planned.identities)
+    orders = [orders_of_transactions(persons.key(pa.Table.from_batches([batch])), planned.as_of) for batch in batches]
     return fit_worth(pa.concat_tables(orders)) if orders else None
 
 

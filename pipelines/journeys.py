@@ -110,7 +110,7 @@ def buckets_of_lake(lake: Lake) -> Iterator[pa.Table]:
     table = open_table(uri)
     if table is None:
         raise UserError("there are no touchpoints", where=uri, remedy="run the command gold first")
-    columns = ("customer_id", "started_at", "step")
+    columns = ("person_id", "started_at", "step")
     batches = (pl.DataFrame(batch, schema=list(STEPS_TAKEN.names)) for batch in read_batches(uri, columns=columns))
     yield from _by_person(batches, table.count() // _BUCKET_ROWS)
 

@@ -146,8 +146,10 @@ CREATE TABLE IF NOT EXISTS CUSTOMER_360.FACT_SERVICE (
 
 CREATE TABLE IF NOT EXISTS CUSTOMER_360.CUSTOMER_360 (
   CUSTOMER_KEY VARCHAR(32) NOT NULL COMMENT 'Surrogate key: MD5 of CUSTOMER_ID',
-  CUSTOMER_ID VARCHAR(20) NOT NULL COMMENT 'the customer record, CUSTOMERS.CUSTOMER_ID',
-  PERSON_ID VARCHAR(64) COMMENT 'the person that the record belongs to; null before identities are resolved',
+  PERSON_ID VARCHAR(64) NOT NULL COMMENT 'the person; the CUSTOMER_ID where identity has set none',
+  CUSTOMER_ID VARCHAR(20) NOT NULL COMMENT 'the record of the person that registered first, CUSTOMERS.CUSTOMER_ID',
+  CUSTOMER_IDS VARCHAR(4000) NOT NULL COMMENT 'all records of the person, joined by a comma and a space',
+  CUSTOMER_RECORDS_COUNT NUMBER(18, 0) NOT NULL COMMENT 'how many records of CUSTOMERS the person has',
   FIRST_NAME VARCHAR(50) COMMENT 'CUSTOMERS.FIRST_NAME as silver has it; personal',
   LAST_NAME VARCHAR(50) COMMENT 'CUSTOMERS.LAST_NAME as silver has it; personal',
   EMAIL_ADDRESS VARCHAR(100) COMMENT 'CUSTOMERS.EMAIL_ADDRESS as silver has it; personal',
@@ -220,4 +222,4 @@ CREATE TABLE IF NOT EXISTS CUSTOMER_360.CUSTOMER_360 (
   AVERAGE_SENTIMENT_SCORE FLOAT COMMENT 'mean SENTIMENT_SCORE, -1 to 1',
   INFLUENCE_SCORE FLOAT COMMENT 'INFLUENCE_SCORE of the profile updated last, 0 to 1; ties by the higher score',
   PRIMARY KEY (CUSTOMER_KEY)
-) CLUSTER BY (CUSTOMER_SEGMENT, RFM_SEGMENT) COMMENT = 'One row a customer as of the last run: profile, worth, habits (gold/customer_360)';
+) CLUSTER BY (CUSTOMER_SEGMENT, RFM_SEGMENT) COMMENT = 'One row a person as of the last run: profile, worth, risk, habits, journeys (gold/customer_360)';

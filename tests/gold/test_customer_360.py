@@ -33,7 +33,7 @@ def _orders(*rows: dict) -> dict:
 @_QUICK
 @given(buckets)
 def test_every_derived_column_equals_the_plain_version(rows):
-    got = {row["customer_id"]: row for row in _summarise(to_arrow(rows)).to_pylist()}
+    got = {row["person_id"]: row for row in _summarise(to_arrow(rows)).to_pylist()}
     for customer, row in got.items():
         expected = plain.summarise(rows, customer, AS_OF)
         assert {name: row[name] for name in expected} == {
@@ -49,14 +49,14 @@ def test_one_row_for_each_customer_met_up_to_the_day_of_reference(rows):
     for name, some in rows.items():
         time = CONTRACTS[name].event_time
         met |= {r.get("CUSTOMER_ID") for r in some if time is None or plain._not_later(r[time], AS_OF)}
-    assert _summarise(to_arrow(rows))["customer_id"].to_pylist() == sorted(met - {None})
+    assert _summarise(to_arrow(rows))["person_id"].to_pylist() == sorted(met - {None})
 
 
 @_QUICK
 @given(buckets, st.sampled_from(["A", "B", "C"]))
 def test_a_row_does_not_depend_on_other_customers(rows, customer):
     alone = {name: [r for r in some if r.get("CUSTOMER_ID", customer) == customer] for name, some in rows.items()}
-    owner = pa.compute.field("customer_id") == customer
+    owner = pa.compute.field("person_id") == customer
     assert _summarise(to_arrow(alone)).filter(owner).equals(_summarise(to_arrow(rows)).filter(owner))
 
 
@@ -160,13 +160,6 @@ def test_the_reference_day_is_any_time_zone_but_never_none():
     elsewhere = AS_OF.astimezone(datetime.strptime("+0900", "%z").tzinfo)
     tables = to_arrow({**{n: [] for n in INPUTS}, "CUSTOMER_TRANSACTIONS": [transaction()]})
     assert _summarise(tables, elsewhere).equals(_summarise(tables, AS_OF))
-
-
-def test_person_ids_of_a_resolved_lake_are_passed_through():
-    customers = to_arrow({"CUSTOMERS": [dict.fromkeys(INPUTS["CUSTOMERS"]) | {"CUSTOMER_ID": "A"}]})["CUSTOMERS"]
-    resolved = customers.append_column("person_id", pa.array(["P1"]))
-    assert summarise_customers({"CUSTOMERS": resolved}, AS_OF)["person_id"].to_pylist() == ["P1"]
-    assert summarise_customers({"CUSTOMERS": customers}, AS_OF)["person_id"].to_pylist() == [None]
 
 
 @_QUICK

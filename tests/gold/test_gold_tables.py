@@ -107,7 +107,7 @@ def test_credit_adds_up_to_all_orders_of_customers(silver, whole):
 
 def test_touchpoints_are_one_ordered_path_a_customer(silver, whole):
     path = pl.DataFrame(whole[0]["touchpoints"])
-    for (_,), mine in path.group_by("customer_id"):
+    for (_,), mine in path.group_by("person_id"):
         assert mine["position"].to_list() == list(range(1, mine.height + 1)) and mine["started_at"].is_sorted()
     events = pl.DataFrame(silver["CUSTOMER_BEHAVIORAL_EVENTS"]).drop_nulls("CUSTOMER_ID")
     counted = path.filter(pl.col("step") == "CART_ADD")["repeats_count"].sum()

@@ -12,7 +12,7 @@ SEGMENTS = st.dictionaries(st.sampled_from("abcdefgh"), st.sampled_from(["champi
 
 
 def table(members):
-    rows = [{"customer_id": c, "rfm_segment": s} for c, s in members.items()]
+    rows = [{"person_id": c, "rfm_segment": s} for c, s in members.items()]
     return pa.Table.from_pylist(rows, schema=MEMBERS)
 
 

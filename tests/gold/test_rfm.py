@@ -30,8 +30,8 @@ def _customers(rows: list[dict]) -> pa.Table:
     full = [
         dict.fromkeys(SCHEMA.names)
         | {f.name: False if pa.types.is_boolean(f.type) else 0 for f in SCHEMA if not f.nullable}
+        | dict.fromkeys(("person_id", "customer_id", "customer_ids"), str(number))
         | {
-            "customer_id": str(number),
             "orders_count": row["orders_count"],
             "recency_days": row["days"] if row["orders_count"] else None,
             "net_revenue": Decimal(row["cents"]).scaleb(-2),

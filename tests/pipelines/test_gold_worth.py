@@ -17,10 +17,10 @@ def test_every_customer_has_worth_churn_and_risk_and_moves_are_since_the_last_ru
     shop.silver(), shop.gold()
     for name, schema in WORTH_TABLES.items():
         rows = read_table(shop.lake.gold(name))
-        assert rows.schema.names == schema.names
-        assert sorted(rows["customer_id"].to_pylist()) == [f"C{i}" for i in range(5)], name
-    first = table(shop, "customer_360").select("customer_id", "rfm_segment", "orders_count")
-    joined = table(shop, "customer_value").join(first, on="customer_id")
+        assert rows.schema.names == ["person_id", *schema.names[1:]]
+        assert sorted(rows["person_id"].to_pylist()) == [f"C{i}" for i in range(5)], name
+    first = table(shop, "customer_360").select("person_id", "rfm_segment", "orders_count")
+    joined = table(shop, "customer_value").join(first, on="person_id")
     assert (joined["orders_count"] == joined["orders_count_right"]).all()
     moves = table(shop, "segment_moves")
     assert set(moves["from_segment"]) == {"(new)"} and moves["customers_count"].sum() == 5

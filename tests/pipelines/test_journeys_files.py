@@ -12,7 +12,7 @@ from tests.pipelines.test_cli import c360, run
 from transforms.errors import UsageError
 from transforms.gold.journeys.between import count_ways
 from transforms.gold.journeys.steps import STEPS_TAKEN, order_steps
-from transforms.gold.journeys.touchpoints import TOUCHPOINT_ROWS
+from transforms.gold.tables import CUSTOMER_TABLES
 from transforms.io.delta import overwrite_rows
 
 
@@ -80,10 +80,10 @@ def test_durations_are_told_in_the_unit_a_person_would_use():
 def test_a_lake_answers_from_its_touchpoints(tmp_path):
     said = c360("journeys", "--lake", str(tmp_path), "--from", "VISIT", "--to", "ORDER", code=1)
     assert "run the command gold first" in said
-    rows = {"customer_id": ["A", "A", "B"], "position": [1, 2, 1], "started_at": [0, 60_000_000, 0],
+    rows = {"person_id": ["A", "A", "B"], "position": [1, 2, 1], "started_at": [0, 60_000_000, 0],
             "step": ["VISIT", "ORDER", "VISIT"], "repeats_count": [1, 1, 1]}  # fmt: skip
     plain = pl.DataFrame(rows).with_columns(pl.col("started_at").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"))
-    schema = pa.schema([TOUCHPOINT_ROWS.field(name) for name in rows])
+    schema = pa.schema([CUSTOMER_TABLES["touchpoints"].field(name) for name in rows])
     overwrite_rows(str(tmp_path / "gold" / "touchpoints"), plain.to_arrow().cast(schema))
     found = facts("--lake", str(tmp_path), "--from", "VISIT", "--to", "ORDER")
     assert (found["arrived"], found["started"], found["median_seconds"]) == (1, 2, 60.0)

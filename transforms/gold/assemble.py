@@ -12,12 +12,14 @@ import pyarrow as pa
 from transforms.batches import as_batch, as_table, register_batch_coder
 from transforms.gold import rfm
 from transforms.gold.customer_360 import SCHEMA, attach_customers, summarise_customers
+from transforms.gold.persons import RECORD, PersonMap, join_records
 from transforms.gold.publish import FinishFn, MergeParts
 from transforms.gold.tables import CUSTOMER_TABLES, INPUTS, GoldContext, count_bucket
 from transforms.shuffle import GroupBatches, tables_of
 
 _ID = ("CUSTOMER_ID",)
 _CUSTOMERS, _PARTS = "customers", "parts"
+_RECORDS = "CUSTOMERS"
 _ITEMS, _TRANSACTIONS = "CUSTOMER_TRANSACTION_ITEMS", "CUSTOMER_TRANSACTIONS"
 
 
@@ -32,10 +34,43 @@ class Gold:
 
 
 @dataclass(eq=False)
+class KeyByPerson(beam.PTransform):
+    """Silver batches -> the same, with the person of each row's customer in CUSTOMER_ID; see `persons.key_by_person`.
+
+    Attributes:
+      uri, version: of the identity map.
+      keep_record: adds `persons.RECORD`, the CUSTOMER_ID that the source gave.
+    """
+
+    uri: str
+    version: int
+    keep_record: bool = False
+
+    def expand(self, rows: beam.PCollection) -> beam.PCollection:
+        return rows | "Key" >> beam.ParDo(_KeyFn(self.uri, self.version, self.keep_record)).with_output_types(
+            pa.RecordBatch
+        )
+
+
+class _KeyFn(beam.DoFn):
+    def __init__(self, uri: str, version: int, keep_record: bool) -> None:
+        self._place, self._keep_record = (uri, version), keep_record
+
+    def setup(self) -> None:
+        self._persons = PersonMap(*self._place)
+
+    def process(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        rows = as_table(batch)
+        keyed = self._persons.key(rows)
+        yield as_batch(keyed.append_column(RECORD, rows[_ID[0]]) if self._keep_record else keyed)
+
+
+@dataclass(eq=False)
 class AssembleGold(beam.PTransform):
     """{table: PCollection[silver batches]} -> `Gold`. Windows: global.
 
-    Each table has at least its columns in `INPUTS`; a table may be absent.
+    Each table has at least its columns in `INPUTS`, keyed by `KeyByPerson` where identities are resolved; a table may
+    be absent.
 
     Attributes:
       context: what all buckets share; events after its day of reference are not seen.
@@ -101,6 +136,8 @@ class _SummariseFn(beam.DoFn):
 
     def process(self, bucket: tuple[int, Iterable[Any]]) -> Iterator[Any]:
         tables = tables_of(bucket[1])
+        if _RECORDS in tables:
+            tables[_RECORDS] = join_records(tables[_RECORDS])
         yield as_batch(summarise_customers(tables, self._context.as_of))
         rows, parts = count_bucket(tables, self._context)
         for name, table in rows.items():

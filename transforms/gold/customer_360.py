@@ -1,4 +1,4 @@
-"""One row a customer: who they are, what they bought, how they behave, answer and need help."""
+"""One row a person: who they are, what they bought, how they behave, answer and need help."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from transforms.contracts import CONTRACTS
 from transforms.gold import contacts, orders
 from transforms.gold.fields import FIELDS, MONEY, PASSED, SCHEMA
 from transforms.gold.frames import ID, frame, money, until
+from transforms.gold.persons import LEAD, RECORDS
 
 __all__ = ["INPUTS", "SCHEMA", "attach_customers", "summarise_customers"]
 
@@ -56,19 +57,19 @@ _ACTS: tuple[tuple[str, str, pl.Expr | bool], ...] = (
 
 
 def summarise_customers(bucket: Mapping[str, pa.Table], as_of: datetime) -> pa.Table:
-    """One row a customer, for all rows of a hash bucket of customers; scores stay null (see `rfm.score`).
+    """One row a person, for all rows of a hash bucket of persons; scores stay null (see `rfm.score`).
 
-    A customer is a CUSTOMER_ID in CUSTOMERS or in any other table. A row depends on nothing but the rows of its
-    customer and `as_of`; neither order nor chunks of the input matter.
+    A person is a CUSTOMER_ID in CUSTOMERS or in any other table (see `persons.key_by_person`). A row depends on nothing
+    but the rows of its person and `as_of`; neither order nor chunks of the input matter.
 
     Args:
       bucket: silver tables by name with at least the columns of `INPUTS`, keys unique; a missing table is an empty
         one. CUSTOMER_TRANSACTION_ITEMS comes from `attach_customers`. Rows without a CUSTOMER_ID are left out.
-        CUSTOMERS may carry `person_id`.
+        CUSTOMERS may carry what `persons.join_records` adds.
       as_of: the day of reference, with a time zone; events after it are not seen (a person's name, status and the
         like have no history, they are as they are now).
 
-    Returns: a table of schema `SCHEMA`, ordered by customer_id.
+    Returns: a table of schema `SCHEMA`, ordered by person_id.
 
     Raises:
       ValueError: `as_of` has no time zone.
@@ -79,7 +80,7 @@ def summarise_customers(bucket: Mapping[str, pa.Table], as_of: datetime) -> pa.T
     ids = pl.concat([rows.select(ID) for rows in tables.values()]).unique()
     people = ids
     for part in (
-        _identity(tables["CUSTOMERS"], bucket.get("CUSTOMERS")),
+        _identity(ids, tables["CUSTOMERS"], bucket.get("CUSTOMERS")),
         *_summaries(tables),
         _presence(tables, as_of),
     ):
@@ -95,12 +96,20 @@ def _rows(name: str, table: pa.Table | None, as_of: datetime) -> pl.DataFrame:
     return until(rows, time, as_of) if time else rows
 
 
-def _identity(customers: pl.DataFrame, table: pa.Table | None) -> pl.DataFrame:
+def _identity(ids: pl.DataFrame, customers: pl.DataFrame, table: pa.Table | None) -> pl.DataFrame:
+    """Who each person is; without `join_records` each is the one record of their name."""
     named = customers.rename({name: name.lower() for name in PASSED})
-    if table is None or "person_id" not in table.column_names:
-        return named.with_columns(pl.lit(None, pl.String).alias("person_id"))
-    persons = pl.DataFrame(table.select([ID, "person_id"])).drop_nulls(ID)
-    return named.join(persons, on=ID, how="left")
+    if table is not None and LEAD in table.column_names:
+        named = named.join(pl.DataFrame(table.select([ID, LEAD, RECORDS])), on=ID, how="left")
+    else:
+        named = named.with_columns(pl.col(ID).alias(LEAD), pl.col(ID).alias(RECORDS))
+    known = ids.join(named, on=ID, how="left")
+    records = pl.when(pl.col(RECORDS).is_null()).then(0).otherwise(pl.col(RECORDS).str.count_matches(", ") + 1)
+    return known.with_columns(
+        pl.coalesce(LEAD, ID).alias("customer_id"),
+        pl.coalesce(RECORDS, ID).alias("customer_ids"),
+        records.cast(pl.Int64).alias("customer_records_count"),
+    ).drop(LEAD, RECORDS)
 
 
 def _summaries(tables: Mapping[str, pl.DataFrame]) -> list[pl.DataFrame]:
@@ -143,7 +152,7 @@ def _scores(as_of: datetime) -> list[pl.Expr]:
 
 def _conform(people: pl.DataFrame) -> pa.Table:
     defaults = [pl.col(field.name).fill_null(field.default) for field in FIELDS if field.default is not None]
-    ready = people.rename({ID: "customer_id"}).with_columns(defaults).sort("customer_id").select(SCHEMA.names)
+    ready = people.rename({ID: "person_id"}).with_columns(defaults).sort("person_id").select(SCHEMA.names)
     plain = ready.to_arrow()
     columns = [
         money(plain[field.name]) if field.type == MONEY else plain[field.name].cast(field.type) for field in FIELDS

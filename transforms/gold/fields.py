@@ -16,6 +16,9 @@ _AT = pa.timestamp("us", tz="UTC")
 PASSED: tuple[str, ...] = tuple(name for name in CUSTOMERS.names if name not in CUSTOMERS.key)
 
 
+_KEYS = ("person_id", "customer_id", "customer_ids")
+
+
 @dataclass(frozen=True)
 class Field:
     """One column; `default` stands where a customer has no rows to count, None meaning unknown."""
@@ -30,7 +33,7 @@ class Field:
     def arrow(self) -> pa.Field:
         """The Arrow field: its metadata has `comment`, and `personal` ("true") for personal columns."""
         metadata = {"comment": self.comment} | ({"personal": "true"} if self.personal else {})
-        required = self.default is not None or self.name == "customer_id"
+        required = self.default is not None or self.name in _KEYS
         return pa.field(self.name, self.type, nullable=not required, metadata=metadata)
 
 
@@ -65,8 +68,10 @@ def _score(name: str, comment: str) -> Field:
 
 
 FIELDS: tuple[Field, ...] = (
-    _text("customer_id", "the customer record, CUSTOMERS.CUSTOMER_ID"),
-    _text("person_id", "the person that the record belongs to; null before identities are resolved"),
+    _text("person_id", "the person; the CUSTOMER_ID where identity has set none"),
+    _text("customer_id", "the record of the person that registered first, CUSTOMERS.CUSTOMER_ID"),
+    _text("customer_ids", "all records of the person, joined by a comma and a space"),
+    _count("customer_records_count", "how many records of CUSTOMERS the person has"),
     *(_passed_through(name) for name in PASSED),
     # orders
     _count("orders_count", "completed purchases"),

@@ -14,7 +14,7 @@ SEGMENT_MOVES: pa.Schema = pa.schema(
         pa.field("customers_count", pa.int64(), False, {"comment": "how many went this way, or stayed"}),
     ]
 )  # fmt: skip
-MEMBERS: pa.Schema = pa.schema([pa.field("customer_id", pa.string()), pa.field("rfm_segment", pa.string())])
+MEMBERS: pa.Schema = pa.schema([pa.field("person_id", pa.string()), pa.field("rfm_segment", pa.string())])
 
 
 def count_moves(before: pa.Table | None, now: pa.Table) -> pa.Table:
@@ -24,7 +24,7 @@ def count_moves(before: pa.Table | None, now: pa.Table) -> pa.Table:
       before, now: at least the columns of MEMBERS, one row a customer; `before` None when there was no run.
     """
     then, there = _members(before, "from_segment"), _members(now, "to_segment")
-    both = then.join(there, on="customer_id", how="full", coalesce=True)
+    both = then.join(there, on="person_id", how="full", coalesce=True)
     moved = both.select(pl.col("from_segment").fill_null(NEW), pl.col("to_segment").fill_null(GONE))
     counted = moved.group_by("from_segment", "to_segment").agg(pl.len().cast(pl.Int64).alias("customers_count"))
     return counted.sort("from_segment", "to_segment").to_arrow().cast(SEGMENT_MOVES)
@@ -32,4 +32,4 @@ def count_moves(before: pa.Table | None, now: pa.Table) -> pa.Table:
 
 def _members(table: pa.Table | None, name: str) -> pl.DataFrame:
     rows = pl.DataFrame((MEMBERS.empty_table() if table is None else table).select(MEMBERS.names).cast(MEMBERS))
-    return rows.select("customer_id", pl.col("rfm_segment").fill_null(NONE).alias(name))
+    return rows.select("person_id", pl.col("rfm_segment").fill_null(NONE).alias(name))

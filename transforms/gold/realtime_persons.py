@@ -30,11 +30,12 @@ class Persons:
             self._looked = time.monotonic()
             table = open_table(self._uri)
             if table is not None and table.version() != self.version:
-                self._map, self.version = _person_of(self._uri, table.version()), table.version()
+                self._map, self.version = person_of(self._uri, table.version()), table.version()
         return self._map
 
 
-def _person_of(uri: str, version: int) -> pa.Table:
+def person_of(uri: str, version: int) -> pa.Table:
+    """`customer_id` (unique; of several persons the least) and `person_id`, of a version of the identity map."""
     rows = customers_of(read_table(uri, columns=("record", "person_id"), version=version))
     found = rows.group_by("CUSTOMER_ID").aggregate([("person_id", "min")])
     return found.select(["CUSTOMER_ID", "person_id_min"]).rename_columns(["customer_id", "person_id"])

@@ -59,11 +59,22 @@ def _all_columns() -> dict[str, tuple[str, ...]]:
 # Silver table -> the columns that gold needs of it, customer_360 included.
 INPUTS: Mapping[str, tuple[str, ...]] = _all_columns()
 # One row or more a customer, made bucket by bucket.
+_KEY = pa.field("person_id", pa.string(), False, {"comment": "the person; the CUSTOMER_ID where identity has set none"})
+
+
+def _of_persons(schema: pa.Schema) -> pa.Schema:
+    """The schema of a kernel's rows as gold has it: their customers are persons."""
+    return pa.schema([_KEY if field.name == "customer_id" else field for field in schema])
+
+
 CUSTOMER_TABLES: Mapping[str, pa.Schema] = {
-    "customer_behaviour": aggregates.BEHAVIOUR,
-    "customer_engagement": customers.ENGAGEMENT,
-    "touchpoints": touchpoints.TOUCHPOINT_ROWS,
-    **worth.WORTH_TABLES,
+    name: _of_persons(schema)
+    for name, schema in {
+        "customer_behaviour": aggregates.BEHAVIOUR,
+        "customer_engagement": customers.ENGAGEMENT,
+        "touchpoints": touchpoints.TOUCHPOINT_ROWS,
+        **worth.WORTH_TABLES,
+    }.items()
 }
 _RATES = messages.rates(messages.RATES.empty_table(), ("channel", "month")).schema
 _FATIGUE = messages.rates(messages.RATES.empty_table(), ("channel", "messages_before")).schema
@@ -154,7 +165,8 @@ def count_bucket(
     for level in _LEVELS:
         counts = count_paths(touchpoints.marketing_touches(path, level, context.currency), RULES)
         parts |= {f"{level}/{name}": getattr(counts, name) for name in _PATHS}
-    return rows, parts
+    renamed = {name: table.rename_columns(CUSTOMER_TABLES[name].names) for name, table in rows.items()}
+    return {name: table.cast(CUSTOMER_TABLES[name]) for name, table in renamed.items()}, parts
 
 
 def finish_tables(parts: Mapping[str, pa.Table], context: GoldContext) -> dict[str, pa.Table]:
