@@ -248,6 +248,7 @@ def run_show(
 
 def run_demo(folder: Path, orders: Path | None, gap: str, as_json: bool) -> None:
     from pipelines.demo import make_input
+    from pipelines.resolve import find_persons, say_persons
 
     out, rules = Output(as_json), SessionRules(*parse_gaps(gap))
     start = perf_counter()
@@ -260,12 +261,15 @@ def run_demo(folder: Path, orders: Path | None, gap: str, as_json: bool) -> None
     with out.working("refining bronze to silver"):
         second = silver.refine(lake, Run("silver"), engine)
         cut = sessions.cut(lake, Run("silver"), engine, rules)
+    with out.working("finding who is who"):
+        who, visitors = find_persons(lake, Run("resolve"), engine)
     with out.working("making customer_360"):
         third = gold.assemble(lake, Run("gold"), engine)
-    changed = bool(first.tables or second.tables or cut or third)
+    changed = bool(first.tables or second.tables or cut or who or visitors or third)
     for name, tables in (("bronze", first.tables), ("silver", second.tables)):
         _say_layer(name, tables, out)
     _say_sessions(cut, out)
+    say_persons(who, out)
     _say_gold(third, 0.0, out) if third is None else out.say(
         f"gold:   customer_360 has {counted(third.counts.accepted, 'customer')}", customers=third.counts.accepted
     )

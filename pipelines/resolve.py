@@ -9,7 +9,9 @@ from pipelines.config import Lake, Run
 from pipelines.console import Output, counted
 from pipelines.explain import say_explanation
 from pipelines.identities import LakeResolved, explain_in_lake, resolve_lake
+from pipelines.options import Engine
 from pipelines.resolve_files import Pair
+from pipelines.runs import TableRun
 from pipelines.visitors import stitch
 
 _WORDS = {"created": "new", "joined": "joined", "merged": "merged into an older person", "split": "split off",
@@ -23,14 +25,36 @@ def run_resolve_lake(
     out = Output(as_json)
     start = perf_counter()
     with out.working("finding who is who"):
-        done = resolve_lake(Lake(lake), run, decided, rebuild)
-        visitors = stitch(Lake(lake), run)
+        done, visitors = find_persons(Lake(lake), run, decided=decided, rebuild=rebuild)
     _say(done, perf_counter() - start, out)
     if visitors is not None:
         out.say(f"visitors: {counted(visitors.counts.accepted, 'row')}", visitors=visitors.counts.accepted)
     if explain:
         say_explanation(*explain_in_lake(Lake(lake), explain), out)
     out.close()
+
+
+def find_persons(
+    lake: Lake,
+    run: Run,
+    engine: Engine = Engine(),
+    decided: Sequence[tuple[str, Pair]] = (),
+    rebuild: bool = False,
+) -> tuple[LakeResolved | None, TableRun | None]:
+    """Brings the persons of the lake, and then its visitors, up to silver."""
+    done = resolve_lake(lake, run, decided, rebuild)
+    return done, stitch(lake, run, engine)
+
+
+def say_persons(done: LakeResolved | None, out: Output) -> None:
+    """One line for what resolving did among other steps."""
+    if done is None:
+        out.say("persons: nothing new")
+        return
+    out.say(
+        f"persons: {counted(done.records, 'customer record')} are {counted(done.persons, 'person')}",
+        customer_records=done.records, persons=done.persons,
+    )  # fmt: skip
 
 
 def _say(done: LakeResolved | None, seconds: float, out: Output) -> None:

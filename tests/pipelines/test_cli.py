@@ -199,7 +199,9 @@ def test_the_demo_runs_twice_and_the_second_time_changes_nothing(tmp_path):
         first["changed"]
         and next(t for t in first["bronze"] if t["table"] == "customer_transaction_items")["read"] == 525_461
     )
+    assert 4_000 < first["persons"] < first["customer_records"]
     page = (tmp_path / "demo" / "report.html").read_bytes()
+    assert b"Persons by their number of records" in page
     second = json.loads(c360("demo", "--out", tmp_path / "demo", "--json"))
     assert second["changed"] is False
     assert (tmp_path / "demo" / "report.html").read_bytes() == page
