@@ -27,6 +27,9 @@ Runner = Annotated[str, typer.Option("--runner", help="a Beam runner; by default
 RunTime = Annotated[str | None, typer.Option("--run-time", help="the run's time (ISO, UTC); by default now")]
 Country = Annotated[str, typer.Option("--country", help="alpha-2 country of phone numbers without one")]
 Gap = Annotated[str, typer.Option("--gap", help="silence that ends a session, as the stream's: 30m, or mobile=10m")]
+Require = Annotated[list[str] | None, typer.Option("--require", help="a table that must have come; may be given again")]
+MaxRejected = Annotated[float, typer.Option("--max-rejected", help="share of a table's rows that may be refused")]
+MaxShrink = Annotated[float, typer.Option("--max-shrink", help="share of its customers that gold may lose")]
 _FAULTS = "goes wrong on purpose: drop_every=1000 (events), lose_ack_every, busy_every, bytes_per_second, delay_seconds"
 _BEAM = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -107,6 +110,61 @@ def gold(
     from pipelines.commands import run_gold
 
     run_gold(lake, _moment(as_of), _run("gold", run_time), _engine(runner, context), json)
+
+
+@app.command(context_settings=_BEAM)
+def run(
+    context: typer.Context,
+    date: Annotated[str, typer.Option("--date", help="the day, as 2010-12-10; gold is as of its end")],
+    input: Annotated[str, typer.Option("--input", help="the data set's folder; {date} in it becomes the day")],
+    lake: LakeOption = "lake",
+    warehouse: Annotated[
+        str, typer.Option("--warehouse", help="a DuckDB file, or snowflake://CONNECTION; by default nothing is loaded")
+    ] = "",
+    identity: Annotated[
+        bool | None, typer.Option("--identity/--no-identity", help="resolve persons; by default if the lake has some")
+    ] = None,
+    require: Require = None,
+    max_rejected: MaxRejected = 0.05,
+    max_shrink: MaxShrink = 0.2,
+    again: Annotated[bool, typer.Option("--again", help="from the first step, whatever was done")] = False,
+    country: Country = "GB",
+    gap: Gap = "30m",
+    run_time: RunTime = None,
+    runner: Runner = "",
+    json: Json = False,
+) -> None:
+    """A day's whole batch: bronze, silver, persons, gold, warehouse, a gate behind each; goes on where it failed."""
+    from pipelines.day import Day, day_of, identity_of, run_command
+    from pipelines.gates import GateRules
+
+    rules = GateRules(max_rejected, max_shrink, tuple(require or ()))
+    day = Day(
+        day_of(date), lake, input, warehouse, identity_of(lake, identity), country, gap, rules, _engine(runner, context)
+    )
+    run_command(day, _run("run", run_time).started_at, again, json)
+
+
+@app.command()
+def gate(
+    layer: Annotated[str, typer.Argument(help="bronze, silver, gold or warehouse")],
+    lake: LakeOption = "lake",
+    warehouse: Annotated[str, typer.Option("--warehouse", help="of the gate behind the warehouse")] = "",
+    require: Require = None,
+    max_rejected: MaxRejected = 0.05,
+    max_shrink: MaxShrink = 0.2,
+    run_time: Annotated[
+        str | None, typer.Option("--run-time", help="of the runs to be judged (ISO, UTC); by default the latest")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Says whether a layer is good enough for the next one to be made of it; exits with 1 if not."""
+    from pipelines.config import Lake
+    from pipelines.gates import Gate, GateRules, run_gate
+
+    at = _moment(run_time)
+    rules = GateRules(max_rejected, max_shrink, tuple(require or ()))
+    run_gate(Gate(layer, Lake(lake), rules, (at,) if at else (), warehouse), json)
 
 
 @app.command()

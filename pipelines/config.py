@@ -19,7 +19,7 @@ GOLD = (
 )  # fmt: skip
 SILVER = ("sessions", "live_sessions", "persons", "identity_map", "identity_events", "visitors")
 IDENTITY = ("identity_decisions", "identity_links", "identity_records", "identity_models")
-OPS = ("rejects", "late", "runs", "schemas", "profiles", "drift", "outliers", *IDENTITY)
+OPS = ("rejects", "late", "runs", "days", "schemas", "profiles", "drift", "outliers", *IDENTITY)
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,10 @@ class Lake:
     @property
     def runs(self) -> str:
         return join(self.uri, "ops", "runs")
+
+    @property
+    def days(self) -> str:
+        return join(self.uri, "ops", "days")
 
     @property
     def schemas(self) -> str:

@@ -87,6 +87,13 @@ def plan(lake: Lake, run: Run, as_of: datetime | None = None) -> GoldPlan | None
     return replace(planned, number=latest if begun else latest + 1)
 
 
+def versions_behind(lake: Lake) -> list[str]:
+    """The inputs ("silver/PATH@VERSION") that are there now and that customer_360 was not made from."""
+    tables = {name: open_table(lake.silver(CONTRACTS[name])) for name in (*INPUTS, CAMPAIGNS)}
+    now = {f"silver/{CONTRACTS[name].path}@{table.version()}" for name, table in tables.items() if table is not None}
+    return sorted(now - set(_made(lake.gold(CUSTOMER_360))[1]))
+
+
 def _made(uri: str) -> tuple[int, tuple[str, ...]]:
     """The number and the inputs of the latest rebuild of a table, as its commit says; 0 where there is none."""
     table = open_table(uri)

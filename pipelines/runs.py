@@ -104,7 +104,7 @@ def _look(lake: Lake) -> tuple[int, list[_Unseen]]:
 
 def _tables(lake: Lake) -> Iterator[str]:
     """Those whose commits take up rows."""
-    own = {lake.runs, lake.schemas, lake.profiles, lake.drift, lake.outliers}
+    own = {lake.runs, lake.days, lake.schemas, lake.profiles, lake.drift, lake.outliers}
     own |= {lake.live_sessions, lake.late, lake.realtime_features}  # they follow bronze, whose commits are recorded
     yield from (uri for uri in lake.tables.values() if uri not in own)
 
