@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.config import Lake, Run
-from pipelines.notes import RunNote, TakeNote
+from pipelines.notes import RunNote, TakeNote, made_from
 from pipelines.options import Engine, buckets_for
 from pipelines.runs import CUSTOMER_360, TableRun, record_commits, table_runs
 from transforms.contracts import CONTRACTS, Contract
@@ -32,7 +32,6 @@ from transforms.io.delta import (
     ReadDelta,
     WriteDelta,
     committed,
-    last_note,
     open_table,
     overwrite_rows,
     read_batches,
@@ -96,10 +95,8 @@ def versions_behind(lake: Lake) -> list[str]:
 
 def _made(uri: str) -> tuple[int, tuple[str, ...]]:
     """The number and the inputs of the latest rebuild of a table, as its commit says; 0 where there is none."""
-    table = open_table(uri)
-    note = None if table is None else last_note(table, uri)
-    said = RunNote.parse(note.text) if note else None
-    return (committed(uri, ["gold"]).get("gold", 0), said.inputs) if said else (0, ())
+    inputs = made_from(uri)
+    return (0, ()) if inputs is None else (committed(uri, ["gold"]).get("gold", 0), inputs)
 
 
 def main_currency(lake: Lake, found: Collection[str]) -> str | None:

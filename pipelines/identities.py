@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from pipelines.config import Lake, Run
 from pipelines.explain import verdict_of
-from pipelines.notes import RunNote
+from pipelines.notes import RunNote, made_from
 from pipelines.runs import record_commits
 from pipelines.scoring import Scoring, remember, score
 from transforms.contracts import CONTRACTS
@@ -31,7 +31,7 @@ from transforms.identity.rules import IdentityRules
 from transforms.identity.score import EDGES, ScoredPairs, score_pairs
 from transforms.identity.standard import standardise_records
 from transforms.identity.survive import PERSON_RULES, survive_attributes, survivors_schema
-from transforms.io.delta import append_rows, committed, last_note, open_table, overwrite_rows, read_table
+from transforms.io.delta import append_rows, committed, open_table, overwrite_rows, read_table
 
 CUSTOMERS = CONTRACTS["CUSTOMERS"]
 _NUMBER = "identity"  # the Delta transaction that counts the runs
@@ -77,7 +77,7 @@ def resolve_lake(
     records = read_records(lake)
     _decide(lake, run, records, decided)
     inputs = _inputs(lake)
-    if not rebuild and _made_from(lake) == inputs:
+    if not rebuild and made_from(lake.identity_map) == inputs:
         return None
     scoring = score(lake, records, rules, rebuild)
     history = _read(lake.identity_events, IDENTITY_EVENTS)
@@ -163,13 +163,6 @@ def _inputs(lake: Lake) -> tuple[str, ...]:
     tables = {f"silver/{CUSTOMERS.path}": lake.silver(CUSTOMERS), "ops/identity_decisions": lake.identity_decisions}
     found = {name: open_table(uri) for name, uri in tables.items()}
     return tuple(f"{name}@{table.version()}" for name, table in found.items() if table is not None)
-
-
-def _made_from(lake: Lake) -> tuple[str, ...]:
-    table = open_table(lake.identity_map)
-    note = None if table is None else last_note(table, lake.identity_map)
-    said = RunNote.parse(note.text) if note else None
-    return said.inputs if said else ()
 
 
 def _read(uri: str, schema: pa.Schema) -> pa.Table:

@@ -11,7 +11,7 @@ import apache_beam as beam
 
 from pipelines.config import Run
 from transforms.counts import Counts, TableCounts
-from transforms.io.delta import CommitResult
+from transforms.io.delta import CommitResult, last_note, open_table
 
 _FORM = "c360/run"  # tells these notes from those of other writers
 
@@ -76,6 +76,14 @@ class RunNote:
             Counts(**fields["counts"]),
             tuple(fields["missing"]),
         )
+
+
+def made_from(uri: str) -> tuple[str, ...] | None:
+    """The inputs of the run that last wrote a table, as its commit says; None where there is none."""
+    table = open_table(uri)
+    note = None if table is None else last_note(table, uri)
+    said = RunNote.parse(note.text) if note else None
+    return said.inputs if said else None
 
 
 @dataclass(eq=False)

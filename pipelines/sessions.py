@@ -12,13 +12,13 @@ import apache_beam as beam
 import pyarrow as pa
 
 from pipelines.config import Lake, Run
-from pipelines.notes import RunNote, TakeNote
+from pipelines.notes import TakeNote, made_from
 from pipelines.options import Engine, buckets_for
 from pipelines.runs import TableRun, record_commits, table_runs
 from transforms.batches import as_batch, as_table
 from transforms.contracts import contract
 from transforms.counts import Counts, SumCounts
-from transforms.io.delta import Overwrite, ReadDelta, WriteDelta, committed, last_note, open_table
+from transforms.io.delta import Overwrite, ReadDelta, WriteDelta, committed, open_table
 from transforms.sessions.behaviour import behavioural_events, online_purchases
 from transforms.sessions.rules import SessionRules
 from transforms.sessions.sessionize import SessionizeEvents
@@ -49,7 +49,7 @@ def cut(lake: Lake, run: Run, engine: Engine = Engine(), rules: SessionRules = S
     found = {table.name: open_table(lake.silver(table)) for table in (EVENTS_TABLE, ORDERS_TABLE)}
     tables = {name: table for name, table in found.items() if table is not None}
     versions = {name: table.version() for name, table in tables.items()}
-    if EVENTS_TABLE.name not in tables or _made_from(lake) == _inputs(versions, rules):
+    if EVENTS_TABLE.name not in tables or made_from(lake.sessions) == _inputs(versions, rules):
         return None
     rows = sum(table.count() for table in tables.values())
     with spill_folder(engine.in_process) as spill, engine.pipeline() as root:
@@ -63,13 +63,6 @@ def _inputs(versions: Mapping[str, int], rules: SessionRules) -> tuple[str, ...]
     tables = (f"silver/{contract(name).path}@{version}" for name, version in versions.items())
     own = () if rules == SessionRules() else (f"rules@{zlib.crc32(repr(rules).encode()):08x}",)
     return (*tables, *own)
-
-
-def _made_from(lake: Lake) -> tuple[str, ...]:
-    table = open_table(lake.sessions)
-    note = None if table is None else last_note(table, lake.sessions)
-    said = RunNote.parse(note.text) if note else None
-    return said.inputs if said else ()
 
 
 def build(

@@ -6,7 +6,7 @@ import apache_beam as beam
 import pyarrow as pa
 
 from pipelines.config import Lake, Run
-from pipelines.notes import RunNote, TakeNote
+from pipelines.notes import TakeNote, made_from
 from pipelines.options import Engine, buckets_for
 from pipelines.runs import TableRun, record_commits, table_runs
 from transforms.contracts import CONTRACTS
@@ -14,7 +14,7 @@ from transforms.counts import Counts, SumCounts
 from transforms.identity.follow import VISITORS, FollowPersons, StitchVisits
 from transforms.identity.persons import IDENTITY_MAP
 from transforms.identity.stitch import StitchRules
-from transforms.io.delta import Overwrite, ReadDelta, WriteDelta, last_note, open_table
+from transforms.io.delta import Overwrite, ReadDelta, WriteDelta, open_table
 from transforms.shuffle import spill_folder
 
 SCHEMA = VISITORS.append(pa.field("person_id", pa.string()))
@@ -28,20 +28,13 @@ def stitch(lake: Lake, run: Run, engine: Engine = Engine(), rules: StitchRules =
     map = open_table(lake.identity_map)
     inputs = tuple(f"silver/{CONTRACTS[name].path}@{table.version()}" for name, table in found.items())
     inputs += () if map is None else (f"silver/identity_map@{map.version()}",)
-    if not found or _made_from(lake) == inputs:
+    if not found or made_from(lake.visitors) == inputs:
         return None
     buckets = buckets_for(sum(table.count() for table in found.values()))
     with spill_folder(engine.in_process) as spill, engine.pipeline() as root:
         build(root, lake, run, tuple(found), inputs, buckets, rules, spill)
     record_commits(lake)
     return next((done for done in table_runs(lake, run) if done.table == "visitors"), None)
-
-
-def _made_from(lake: Lake) -> tuple[str, ...]:
-    table = open_table(lake.visitors)
-    note = None if table is None else last_note(table, lake.visitors)
-    said = RunNote.parse(note.text) if note else None
-    return said.inputs if said else ()
 
 
 def build(
