@@ -12,23 +12,12 @@ import polars as pl
 import pyarrow as pa
 
 from pipelines.console import Output, counted
-from pipelines.own_files import (
-    REFUSED,
-    Refusals,
-    Source,
-    check_paths,
-    plan,
-    say_columns,
-    say_rejected,
-    text_bytes,
-    typed_batches,
-)
+from pipelines.own_files import Source, open_refusals, open_sources, say_rejected, text_bytes, typed_batches
 from transforms.gold.attribution.attribute import ATTRIBUTION, attribute, count_paths, merge_counts
 from transforms.gold.attribution.own_file import OWN, TARGETS, touchpoints_of
 from transforms.gold.attribution.touchpoints import AttributionRules
-from transforms.io.column_map import parse_map
-from transforms.io.table_file import TableFile, format_of
-from transforms.sessions.spool import Spool
+from transforms.io.table_file import TableFile
+from transforms.spool import Spool
 
 BUCKET_BYTES = 64 << 20  # of a source file: about a million touchpoints
 _MOST_BUCKETS = 256
@@ -59,16 +48,16 @@ def attribute_files(
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="c360-attribution-"))
         made = stack.enter_context(TableFile(out, ATTRIBUTION))
-        refusals = Refusals(stack.enter_context(TableFile(rejects, REFUSED)) if rejects else None)
-        spool = Spool(folder, buckets)
+        refusals = stack.enter_context(open_refusals(rejects))
+        spool = Spool(folder, "person", buckets)
         for rows in typed_batches(sources, OWN, refusals):
             touchpoints = touchpoints_of(rows)
             result.rows += touchpoints.height
-            spool.add(touchpoints.rename({"person": "visitor"}))
+            spool.add(touchpoints)
         parts = []
         for rows in spool.buckets():
-            result.persons += rows["visitor"].n_unique()
-            parts.append(count_paths(rows.rename({"visitor": "person"}).to_arrow(), rules))
+            result.persons += rows["person"].n_unique()
+            parts.append(count_paths(rows.to_arrow(), rules))
         if parts:
             counts = merge_counts(parts)
             result.attribution = attribute(counts, rules)
@@ -91,11 +80,7 @@ def run_attribution(
 ) -> None:
     """The command `attribution`."""
     out = Output(as_json)
-    for path in filter(None, (out_path, rejects)):
-        format_of(path)
-    sources = plan(location, TARGETS, parse_map(maps), format)
-    check_paths(sources, out_path, rejects)
-    say_columns(sources, out)
+    sources = open_sources(location, TARGETS, maps, format, out, out_path, rejects)
     if not all({"conversion", "value"} & source.columns.columns.keys() for source in sources):
         out.say("a file has neither a conversion nor a value column: none of its rows is a conversion")
     out.say(f"a touch counts for a conversion within {rules.lookback_days:g} days", lookback_days=rules.lookback_days)

@@ -13,16 +13,7 @@ import polars as pl
 import pyarrow as pa
 
 from pipelines.console import Output, counted
-from pipelines.own_files import (
-    REFUSED,
-    Refusals,
-    Source,
-    check_paths,
-    plan,
-    say_columns,
-    say_rejected,
-    typed_batches,
-)
+from pipelines.own_files import Refusals, Source, open_refusals, open_sources, say_rejected, typed_batches
 from transforms.errors import UsageError, UserError
 from transforms.gold.value.forecast import MODELS, NAIVE
 from transforms.gold.value.ledger import Ledger, open_ledger
@@ -35,8 +26,7 @@ from transforms.gold.value.lifetime import (
     value_rows,
 )
 from transforms.gold.value.own_file import OWN, TARGETS, orders_of
-from transforms.io.column_map import parse_map
-from transforms.io.table_file import TableFile, format_of
+from transforms.io.table_file import TableFile
 from transforms.sessions.rules import parse_seconds
 
 _EPOCH = date(1970, 1, 1)
@@ -104,9 +94,7 @@ def run_clv(
     out = Output(as_json)
     rules = ValueRules(parse_days(holdout), model)
     day = _parse_day(as_of)
-    for path in filter(None, (out_path, rejects)):
-        format_of(path)
-    sources = plan(location, TARGETS, parse_map(maps), format)
+    sources = open_sources(location, TARGETS, maps, format, out, out_path, rejects)
     for source in sources:
         if not {"amount", "unit_price"} & source.columns.columns.keys():
             raise UserError(
@@ -114,12 +102,10 @@ def run_clv(
                 where=source.file.path,
                 remedy="name it with --map amount=column (or unit_price=)",
             )
-    check_paths(sources, out_path, rejects)
-    say_columns(sources, out)
     start, result = perf_counter(), Valued()
     with ExitStack() as stack:
         made = stack.enter_context(TableFile(out_path, CUSTOMER_VALUE))
-        refusals = Refusals(stack.enter_context(TableFile(rejects, REFUSED)) if rejects else None)
+        refusals = stack.enter_context(open_refusals(rejects))
         with out.working("valuing customers"):
             ledger = read_ledger(sources, day, refusals, result)
             valuation = value_customers(ledger, rules)

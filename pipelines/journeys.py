@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -14,17 +13,7 @@ import pyarrow as pa
 
 from pipelines.config import Lake
 from pipelines.console import Output, counted
-from pipelines.own_files import (
-    REFUSED,
-    Refusals,
-    Source,
-    check_paths,
-    plan,
-    say_columns,
-    say_rejected,
-    text_bytes,
-    typed_batches,
-)
+from pipelines.own_files import Refusals, Source, open_refusals, open_sources, say_rejected, text_bytes, typed_batches
 from transforms.errors import UsageError, UserError
 from transforms.gold.attribution.touchpoints import AttributionRules, cut_paths
 from transforms.gold.journeys.between import count_ways, merge_ways
@@ -32,10 +21,9 @@ from transforms.gold.journeys.funnel import count_funnel, funnel, merge_funnels
 from transforms.gold.journeys.own_file import OWN, TARGETS, as_touchpoints
 from transforms.gold.journeys.paths import Journeys, count_journeys, merge_journeys, time_to_convert, transition_shares
 from transforms.gold.journeys.steps import STEPS_TAKEN, order_steps, quantile_of_counts
-from transforms.io.column_map import parse_map
 from transforms.io.delta import open_table, read_batches
 from transforms.io.table_file import TableFile, format_of
-from transforms.sessions.spool import Spool
+from transforms.spool import Spool
 
 BUCKET_BYTES = 64 << 20
 _BUCKET_ROWS, _MOST_BUCKETS, _SHOWN = 1_000_000, 256, 12
@@ -117,11 +105,11 @@ def buckets_of_lake(lake: Lake) -> Iterator[pa.Table]:
 
 def _by_person(batches: Iterable[pl.DataFrame], buckets: int) -> Iterator[pa.Table]:
     with tempfile.TemporaryDirectory(prefix="c360-journeys-") as folder:
-        spool = Spool(folder, min(_MOST_BUCKETS, max(1, buckets)))
+        spool = Spool(folder, "person", min(_MOST_BUCKETS, max(1, buckets)))
         for rows in batches:
-            spool.add(rows.rename({"person": "visitor"}))
+            spool.add(rows)
         for rows in spool.buckets():
-            yield rows.rename({"visitor": "person"}).select(STEPS_TAKEN.names).to_arrow().cast(STEPS_TAKEN)
+            yield rows.select(STEPS_TAKEN.names).to_arrow().cast(STEPS_TAKEN)
 
 
 def run_journeys(
@@ -135,13 +123,8 @@ def run_journeys(
 ) -> None:
     """The command `journeys` on a person's own files."""
     out = Output(as_json)
-    for path in filter(None, (out_path, rejects)):
-        format_of(path)
-    sources = plan(location, TARGETS, parse_map(maps), format)
-    check_paths(sources, out_path, rejects)
-    say_columns(sources, out)
-    with TableFile(rejects, REFUSED) if rejects else nullcontext() as file:
-        refusals = Refusals(file)
+    sources = open_sources(location, TARGETS, maps, format, out, out_path, rejects)
+    with open_refusals(rejects) as refusals:
         _tell(buckets_of_files(sources, refusals), question, out_path, out)
     say_rejected(refusals.counts, rejects, out)
     out.close()

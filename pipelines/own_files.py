@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 
 import polars as pl
@@ -12,10 +13,10 @@ import pyarrow as pa
 from pipelines.console import Output
 from transforms.bronze.conform import raw_bytes
 from transforms.errors import UserError
-from transforms.io.column_map import ColumnMap, Target, named, recognise
+from transforms.io.column_map import ColumnMap, Target, named, parse_map, recognise
 from transforms.io.files import discover, header, keys, read_split, split
 from transforms.io.source import Parsed, SourceFile
-from transforms.io.table_file import TableFile
+from transforms.io.table_file import TableFile, format_of
 from transforms.own_rows import type_rows
 
 BATCH_ROWS = 262_144
@@ -49,6 +50,28 @@ def plan(
             raise UserError(error.what, f"{file.path}; {error.where}".removesuffix("; "), error.remedy) from None
     if not sources:
         raise UserError("the files are empty", where=location, remedy="give a file with rows")
+    return sources
+
+
+def open_sources(
+    location: str,
+    targets: Sequence[Target],
+    maps: Sequence[str],
+    format: str | None,
+    out: Output,
+    *written: str | None,
+) -> list[Source]:
+    """How a command begins: `plan`, its columns said, once the files to be `written` have names that will do.
+
+    Raises:
+      UserError: as `plan` and `check_paths`.
+      UsageError: the name of a file to be written says no known format.
+    """
+    for path in filter(None, written):
+        format_of(path)
+    sources = plan(location, targets, parse_map(maps), format)
+    check_paths(sources, *written)
+    say_columns(sources, out)
     return sources
 
 
@@ -88,6 +111,13 @@ class Refusals:
                 for at, raw in zip(positions, raws, strict=True)
             ]
             self.file.write(pa.Table.from_pylist(rows, schema=REFUSED))
+
+
+@contextmanager
+def open_refusals(path: str | None) -> Iterator[Refusals]:
+    """Refusals that are kept in the file `path`, if one is given."""
+    with TableFile(path, REFUSED) if path else nullcontext() as file:
+        yield Refusals(file)
 
 
 def typed_batches(sources: Sequence[Source], schema: pa.Schema, refusals: Refusals) -> Iterator[pl.DataFrame]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -14,12 +13,12 @@ import pyarrow as pa
 
 from pipelines.console import Output, counted
 from pipelines.own_files import (
-    REFUSED,
     Refusals,
     Source,
     check_paths,
+    open_refusals,
+    open_sources,
     plan,
-    say_columns,
     say_rejected,
     typed_batches,
 )
@@ -30,8 +29,7 @@ from recsys.own_file import ITEM_TARGETS, OWN, OWN_ITEMS, TARGETS, interactions_
 from recsys.reasons import reason
 from recsys.spec import RankingSpec, RetrievalSpec
 from transforms.errors import UsageError, UserError
-from transforms.io.column_map import parse_map
-from transforms.io.table_file import TableFile, format_of
+from transforms.io.table_file import TableFile
 
 if TYPE_CHECKING:
     from recsys.chain import ChainSource
@@ -126,14 +124,11 @@ def run_recommend(
     out = Output(as_json)
     if not out_path and not wish.evaluate:
         raise UsageError("nothing to do", remedy="give --out FILE, --evaluate leave-last-out, or both")
-    for path in filter(None, (out_path, rejects)):
-        format_of(path)
-    sources = plan(location, TARGETS, parse_map(maps), format)
+    sources = open_sources(location, TARGETS, maps, format, out, out_path, rejects)
     item_sources = plan(items, ITEM_TARGETS, {}, None) if items else []
-    check_paths([*sources, *item_sources], out_path, rejects)
-    say_columns(sources, out)
+    check_paths(item_sources, out_path, rejects)
     start = perf_counter()
-    with out.working("reading"), _refusals(rejects) as refusals:
+    with out.working("reading"), open_refusals(rejects) as refusals:
         read = read_log(sources, item_sources, refusals)
     repeats = takes_again(read.log) if wish.repeats is None else wish.repeats
     _say_read(read, repeats, out)
@@ -149,12 +144,6 @@ def run_recommend(
         out.say(f"recommend: {counted(rows, 'recommendation')} in {perf_counter() - start:.0f} s: {out_path}",
                 out=out_path, recommendations=rows, seconds=round(perf_counter() - start, 1))  # fmt: skip
     out.close()
-
-
-@contextmanager
-def _refusals(path: str | None) -> Iterator[Refusals]:
-    with ExitStack() as stack:
-        yield Refusals(stack.enter_context(TableFile(path, REFUSED)) if path else None)
 
 
 def _chain(read: Read, wish: Wish, repeats: bool, out: Output) -> ChainSource:

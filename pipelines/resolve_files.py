@@ -15,7 +15,7 @@ import pyarrow as pa
 from pipelines.config import Run
 from pipelines.console import Output, counted
 from pipelines.explain import say_explanation, verdict_of
-from pipelines.own_files import REFUSED, Refusals, Source, check_paths, say_columns, say_rejected
+from pipelines.own_files import Source, check_paths, open_refusals, say_columns, say_rejected
 from pipelines.records import OwnRecords, find_record, plan_records, read_records
 from transforms.errors import UsageError, UserError
 from transforms.identity.decisions import APART, DECISIONS, TOGETHER, WITHDRAWN
@@ -92,8 +92,7 @@ class FilesResolved:
 def resolve_files(sources: Sequence[Source], request: FilesRequest, run: Run) -> FilesResolved:
     """Reads, compares and resolves all records of the files, and writes what is asked for."""
     with ExitStack() as stack:
-        refused = stack.enter_context(TableFile(request.rejects, REFUSED)) if request.rejects else None
-        refusals = Refusals(refused)
+        refusals = stack.enter_context(open_refusals(request.rejects))
         records = read_records(sources, refusals)
         decisions = _decide(request, records, run.started_at)
         scored = _score(records, request)

@@ -15,25 +15,14 @@ import polars as pl
 import pyarrow as pa
 
 from pipelines.console import Output
-from pipelines.own_files import (
-    REFUSED,
-    Refusals,
-    Source,
-    check_paths,
-    plan,
-    say_columns,
-    say_rejected,
-    text_bytes,
-    typed_batches,
-)
-from transforms.io.column_map import parse_map
-from transforms.io.table_file import TableFile, format_of
+from pipelines.own_files import Source, open_refusals, open_sources, say_rejected, text_bytes, typed_batches
+from transforms.io.table_file import TableFile
 from transforms.sessions.cut import cut_sessions
 from transforms.sessions.event import EVENTS
 from transforms.sessions.own_file import TARGETS
 from transforms.sessions.rules import SessionRules, parse_gaps, parse_seconds
-from transforms.sessions.spool import Spool
 from transforms.sessions.summarise import SESSIONS, summarise_sessions
+from transforms.spool import Spool
 
 BUCKET_BYTES = 40 << 20  # of a source file: about half a million events
 _MOST_BUCKETS = 512  # files that may be open
@@ -64,9 +53,8 @@ def sessionize(sources: Sequence[Source], out: str, rules: SessionRules, rejects
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="c360-sessions-"))
         made = stack.enter_context(TableFile(out, SESSIONS))
-        refused = stack.enter_context(TableFile(rejects, REFUSED)) if rejects else None
-        spool = Spool(folder, buckets)
-        refusals = Refusals(refused)
+        spool = Spool(folder, "visitor", buckets)
+        refusals = stack.enter_context(open_refusals(rejects))
         for events in typed_batches(sources, EVENTS, refusals):
             result.events += events.height
             spool.add(events)
@@ -123,11 +111,7 @@ def run_sessionize(
     out = Output(as_json)
     others, channels = parse_gaps(gap)
     rules = SessionRules(others, channels, parse_seconds(max_length), midnight, campaigns)
-    for path in filter(None, (out_path, rejects)):
-        format_of(path)
-    sources = plan(location, TARGETS, parse_map(maps), format)
-    check_paths(sources, out_path, rejects)
-    say_columns(sources, out)
+    sources = open_sources(location, TARGETS, maps, format, out, out_path, rejects)
     out.say(f"a session ends after {rules.gap_seconds:,g} s of silence", gap_seconds=rules.gap_seconds)
     start = perf_counter()
     with out.working("cutting sessions"):

@@ -15,7 +15,7 @@ from tests.sessions import plain_sessions as plain
 from transforms.errors import UserError
 from transforms.sessions.own_file import TARGETS
 from transforms.sessions.rules import SessionRules
-from transforms.sessions.spool import Spool
+from transforms.spool import Spool
 
 DAY = datetime(2010, 6, 1, tzinfo=UTC)
 

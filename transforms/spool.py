@@ -1,4 +1,4 @@
-"""Events of all visitors, brought together by visitor in memory that does not grow with them."""
+"""Rows of all keys, brought together by key in memory that does not grow with them."""
 
 from __future__ import annotations
 
@@ -10,31 +10,32 @@ import polars as pl
 
 
 class Spool:
-    """Keeps rows in hash buckets of the visitor: in memory up to a limit, beyond it in Arrow files of a folder.
+    """Keeps rows in hash buckets of a key: in memory up to a limit, beyond it in Arrow files of a folder.
 
     Args:
       folder: local, for this spool alone.
+      key: the column; all rows of one value are in one bucket.
       buckets: how many; one bucket is what is held and worked on at a time.
       limit_bytes: how much may wait in memory.
     """
 
-    def __init__(self, folder: str, buckets: int, limit_bytes: int = 512 << 20) -> None:
-        self._folder, self._buckets, self._limit = folder, buckets, limit_bytes
+    def __init__(self, folder: str, key: str, buckets: int, limit_bytes: int = 512 << 20) -> None:
+        self._folder, self._key, self._buckets, self._limit = folder, key, buckets, limit_bytes
         self._waiting: dict[int, list[pl.DataFrame]] = {}
         self._bytes = 0
         self._files: dict[int, list[str]] = {}
         self.spilled_bytes = 0
 
-    def add(self, events: pl.DataFrame) -> None:
-        """Takes rows with a column `visitor`."""
+    def add(self, rows: pl.DataFrame) -> None:
+        """Takes rows that have the key."""
         if self._buckets == 1:
-            self._waiting.setdefault(0, []).append(events)
+            self._waiting.setdefault(0, []).append(rows)
         else:
-            bucket = (pl.col("visitor").hash(7) // 2**32 % self._buckets).alias("_bucket")
-            parts = events.with_columns(bucket).partition_by("_bucket", as_dict=True, include_key=False)
-            for (number,), rows in parts.items():
-                self._waiting.setdefault(int(number), []).append(rows)  # type: ignore[call-overload]
-        self._bytes += int(events.estimated_size())
+            bucket = (pl.col(self._key).hash(7) // 2**32 % self._buckets).alias("_bucket")
+            parts = rows.with_columns(bucket).partition_by("_bucket", as_dict=True, include_key=False)
+            for (number,), part in parts.items():
+                self._waiting.setdefault(int(number), []).append(part)  # type: ignore[call-overload]
+        self._bytes += int(rows.estimated_size())
         if self._bytes > self._limit:
             self._spill()
 
