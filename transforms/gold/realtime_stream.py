@@ -185,11 +185,13 @@ class _OrdersFn(beam.DoFn):
 class _UpdateFn(beam.DoFn):
     def __init__(self, spec: StreamFeaturesOf) -> None:
         self._write, self._clock = spec.features.write, spec.clock
-        self._make = partial(_shard, spec.features, spec.person_of, spec.refresh_seconds)
+        self._table, self._shards = spec.features, spec.shards
+        self._person_of = spec.person_of, spec.refresh_seconds
 
     def process(self, element: tuple[int, Iterable[Piece]]) -> Iterator[StreamCommit]:
         number, pieces = element
-        shard, lock = _shared(self._write, number, self._make)
+        make = lambda: FeatureShard(self._table, Persons(*self._person_of), number, self._shards)  # noqa: E731
+        shard, lock = _shared(self._write, number, make)
         with lock:
             done = shard.offer(pieces, self._clock())
             Metrics.distribution("features", "touches_in_memory").update(shard.touches)
@@ -197,10 +199,6 @@ class _UpdateFn(beam.DoFn):
         if done is not None:
             Metrics.counter("features", "rows_committed").inc(done.rows)
             yield done
-
-
-def _shard(table: FeatureTable, person_of: str | None, refresh_seconds: float) -> FeatureShard:
-    return FeatureShard(table, Persons(person_of, refresh_seconds))
 
 
 _SHARED: dict[tuple[str, str], tuple[int | None, dict[int | str, tuple[Any, threading.Lock]]]] = {}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,16 +26,16 @@ from transforms.gold.realtime import (
     Limits,
     as_of,
     condense,
-    fold,
     latest,
     regroup,
     touches_of,
     update,
 )
 from transforms.gold.realtime_persons import Persons
+from transforms.gold.realtime_store import TouchStore
 from transforms.gold.touches import TOUCHES, identified
 from transforms.io import storage
-from transforms.io.delta import committed, open_table, read_table
+from transforms.io.delta import committed, open_table, read_batches, read_table
 from transforms.io.delta_committer import PositionCommitter, PositionGap, StreamCommit
 from transforms.io.delta_files import DataFile, TableFiles
 from transforms.io.delta_merge import TARGET_BYTES, merge_files, replace_files
@@ -58,14 +57,14 @@ class FeatureTable:
 
     Attributes:
       write: the table, of schema REALTIME_FEATURES without partitions.
-      touches_in_memory: how many a shard holds at most besides those of the window at hand, some 100 bytes each.
-        Buckets that were not used for longest go first, and come back from the table when they are needed again.
+      touches_in_memory: how many a shard holds in memory besides those of the window at hand, some 200 bytes each; the
+        others are in files of its own, see `TouchStore`.
       merge_every: after how many commits of a shard small files are merged; 0 leaves that to others.
     """
 
     write: StreamWrite
     limits: Limits = DEFAULTS
-    touches_in_memory: int = 5_000_000
+    touches_in_memory: int = 300_000
     merge_every: int = 60
 
     def __post_init__(self) -> None:
@@ -73,22 +72,24 @@ class FeatureTable:
             raise ValueError("features are written as REALTIME_FEATURES, without partitions")
         if self.touches_in_memory < 1:
             raise UserError(
-                f"{self.touches_in_memory} touches in memory", self.write.uri, "allow some, say 5 million (500 MB)"
+                f"{self.touches_in_memory} touches in memory", self.write.uri, "allow some, say 300 thousand (60 MB)"
             )
 
 
 class FeatureShard:
     """Takes pieces of touches and commits the changed features with the positions they cover, in one commit.
 
-    A shard has its own persons, all rows of a person whatever their log. What it holds in memory it can read back from
-    the table, so it may be lost at any moment; touches that come again change nothing. Not thread-safe.
+    A shard has its own persons, all rows of a person whatever their log. What it holds it reads from the table when it
+    begins, so it may be lost at any moment; touches that come again change nothing. Not thread-safe.
 
     Args:
       persons: the identity map; when it has another version, the table is regrouped before rows are added by it.
+      number, shards: whose persons these are: those whose bucket is `number`, modulo `shards`.
     """
 
-    def __init__(self, table: FeatureTable, persons: Persons | None = None) -> None:
+    def __init__(self, table: FeatureTable, persons: Persons | None = None, number: int = 0, shards: int = 1) -> None:
         self._table, self._persons = table, persons or Persons(None)
+        self._own = list(range(number, BUCKETS, shards))
         self._grouped: int | None = None  # the map's version
         self._commits = 0
         self._upkeep = _Upkeep()
@@ -98,7 +99,7 @@ class FeatureShard:
         self._cursors: dict[str, int] = {}
         self._held: dict[str, tuple[Piece, ...]] = {}
         self._held_since: dict[str, float] = {}
-        self._buckets: OrderedDict[int, _Bucket] = OrderedDict()
+        self._store: TouchStore | None = None
         self._committer = PositionCommitter(self._table.write)
 
     def offer(self, pieces: Iterable[Piece], now: datetime) -> StreamCommit | None:
@@ -134,19 +135,14 @@ class FeatureShard:
     @property
     def touches(self) -> int:
         """How many are in memory."""
-        return sum(len(bucket) for bucket in self._buckets.values())
-
-    @property
-    def buckets(self) -> set[int]:
-        """Which are in memory."""
-        return set(self._buckets)
+        return len(self._store) if self._store is not None else 0
 
     def _follow(self, logs: Sequence[str]) -> None:
         """Begins where the table stands; if another worker had the shard meanwhile, what is in memory is old."""
         write = self._table.write
         for log, stored in positions(write.uri, write.stream, logs).items():
             if log in self._cursors and stored > self._cursors[log]:
-                self._buckets.clear()
+                self._store = None
             self._cursors[log] = max(stored, self._cursors.get(log, -1))
 
     def _identified(self, touches: pl.DataFrame) -> pl.DataFrame:
@@ -157,33 +153,26 @@ class FeatureShard:
         if version != self._grouped:
             if committed(self._table.write.uri, [_MAP]).get(_MAP) != version:
                 regroup_features(self._table, person_of, version)
-                self._buckets.clear()
+                self._store = None
             self._grouped = version
         return identified(touches, person_of)
 
     def _update(self, new: pl.DataFrame, now: datetime) -> pa.Table:
         if not new.height:
             return REALTIME_FEATURES.empty_table()
-        wanted = {number: part["person_id"] for number, part in _by_bucket(new.select("person_id").unique())}
-        self._load([number for number in wanted if number not in self._buckets])
-        known = pl.concat([_NOTHING, *(self._buckets[number].of(people) for number, people in wanted.items())])
-        fresh, rows = update(known, new, now, self._table.limits)
-        for number, part in _by_bucket(fresh):
-            self._buckets[number].add(part, self._table.limits)
-        for number in wanted:
-            self._buckets.move_to_end(number)
-        while len(self._buckets) > len(wanted) and self.touches > self._table.touches_in_memory:
-            self._buckets.popitem(last=False)
+        if self._store is None:
+            self._store = self._stored()
+        fresh, rows = update(self._store.of(new["person_id"].unique()), new, now, self._table.limits)
+        self._store.add(fresh)
         return _bucketed(rows)
 
-    def _load(self, numbers: list[int]) -> None:
-        if not numbers:
-            return
-        where = ((BUCKET.name, "in", numbers),)
-        rows = read_table(self._table.write.uri, columns=("person_id", EVENTS), where=where)
-        touches = fold(_NOTHING, touches_of(rows), self._table.limits)
-        parts = dict(_by_bucket(touches))
-        self._buckets |= {number: _Bucket(parts.get(number, _NOTHING)) for number in numbers}
+    def _stored(self) -> TouchStore:
+        """What the table has of the shard's persons."""
+        store = TouchStore(self._table.touches_in_memory, self._table.limits)
+        where = ((BUCKET.name, "in", self._own),)
+        for rows in read_batches(self._table.write.uri, where, columns=("person_id", EVENTS)):
+            store.add(touches_of(pa.Table.from_batches([rows])))
+        return store
 
     def _ranges(self, steps: dict[str, Advance[Piece]], rows: pa.Table) -> list[Range]:
         """The positions taken of each log, the files with the first of them: they are committed together."""
@@ -242,25 +231,6 @@ class _Upkeep:
             self._error = error
 
 
-class _Bucket:
-    """The touches of some persons: those of the last folding, and what was added since."""
-
-    def __init__(self, folded: pl.DataFrame) -> None:
-        self._parts, self._folded = [folded], folded.height
-
-    def __len__(self) -> int:
-        return sum(part.height for part in self._parts)
-
-    def of(self, people: pl.Series) -> pl.DataFrame:
-        return pl.concat(part.filter(pl.col("person_id").is_in(people.implode())) for part in self._parts)
-
-    def add(self, fresh: pl.DataFrame, limits: Limits) -> None:
-        self._parts.append(fresh)
-        if len(self._parts) > 64 or len(self) > 2 * self._folded + 1_000:
-            self._parts = [fold(self._parts[0], pl.concat(self._parts[1:]), limits)]
-            self._folded = self._parts[0].height
-
-
 def merge_features(table: FeatureTable) -> int:
     """Joins small files of the table, and the rows of a person in them; gives how many files were replaced."""
     if open_table(table.write.uri) is None:
@@ -315,17 +285,6 @@ class _Regroup:
 def _joined(pieces: list[Piece]) -> pl.DataFrame:
     full = [piece.rows for piece in pieces if piece.rows.num_rows]
     return pl.DataFrame(pl.from_arrow(pa.Table.from_batches(full, TOUCHES))) if full else _NOTHING
-
-
-def _by_bucket(rows: pl.DataFrame) -> list[tuple[int, pl.DataFrame]]:
-    """The rows of each bucket that occurs."""
-    if not rows.height:
-        return []
-    numbers = person_buckets(rows.select("person_id").to_arrow())
-    order = np.argsort(numbers, kind="stable")
-    edges = np.flatnonzero(np.diff(numbers[order], prepend=-1))
-    ordered, ends = rows[order], [*edges[1:].tolist(), len(numbers)]
-    return [(int(numbers[order[a]]), ordered.slice(a, b - a)) for a, b in zip(edges.tolist(), ends, strict=True)]
 
 
 def person_buckets(rows: pa.Table | pa.RecordBatch) -> np.ndarray:
