@@ -53,6 +53,8 @@ KILLS = ("worker", "engine", "loopback", "worker", "loopback", "zombie")
 FAULTS = ("drop", "lost_ack", "maintain", "none")
 START_US = 1_262_700_000_000_000  # 2010-01-05
 _EVENTS_AT_ONCE = 100_000
+_SAY_SECONDS = 30.0
+_SLOWEST_ROWS_A_SECOND = 1_000
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Outcome:
     rows_sent: int = 0
     rows: int = 0
     seconds: float = 0.0
+    compared_seconds: float = 0.0
     restarts: int = 0
     commits: int = 0
     sessions: int = 0
@@ -194,8 +197,34 @@ class Chaos:
         self.outcome = Outcome()
 
     def run(self) -> Outcome:
-        begun = time.monotonic()
+        """Whatever ends it early is raised with what was done until then."""
+        self._begun, ended = time.monotonic(), threading.Event()
         self._life = _Life(self._config, self._prism)
+        threading.Thread(target=self._tell, args=(ended,), daemon=True).start()
+        try:
+            self._run()
+            self.outcome.seconds = time.monotonic() - self._begun
+            self._check()
+        except Exception as error:
+            raise AssertionError(f"broken off after {self._progress()}: {error!r}") from error
+        finally:
+            ended.set()
+            self._life.supervisor.stop()
+        self.outcome.compared_seconds = time.monotonic() - self._begun - self.outcome.seconds
+        return self.outcome
+
+    def _tell(self, ended: threading.Event) -> None:
+        while not ended.wait(_SAY_SECONDS):
+            self._say(self._progress())
+
+    def _progress(self) -> str:
+        done, rows = self.outcome.done, count_rows(self._lake, TABLE)
+        killed, life = sum(done[what] for what in set(KILLS)), self._life.supervisor
+        started = self.outcome.restarts + (0 if life.is_stopped else life.restarts)
+        passed = f"{time.monotonic() - self._begun:6.1f} s  {killed} of {self._plan.kills} kills"
+        return f"{passed}, {self.outcome.rows_sent:,} rows sent, {rows:,} in bronze, started again {started} times"
+
+    def _run(self) -> None:
         sender = threading.Thread(target=self._send, daemon=True)
         sender.start()
         try:
@@ -204,16 +233,15 @@ class Chaos:
                 self._fault(self._random.choice(FAULTS))
                 time.sleep(self._random.uniform(0, 0.6))
                 what = KILLS[number % len(KILLS)]
-                self._say(f"{time.monotonic() - begun:6.1f} s  {number + 1:3d} {what}")
+                self._say(f"{time.monotonic() - self._begun:6.1f} s  {number + 1:3d} {what}")
                 getattr(self, f"_kill_{what}")()
                 self.outcome.done[what] += 1
         finally:
             self._over.set()
-            sender.join(600)
+        sender.join(self._plan.total_rows / _SLOWEST_ROWS_A_SECOND + 60)
+        assert not sender.is_alive(), "the sender does not come to its end"
         assert self._failed is None, self._failed
         self._drain()
-        self.outcome.seconds = time.monotonic() - begun
-        return self._check()
 
     def _send(self) -> None:
         """Sends until it is over; each batch again and again until the hub acknowledges it."""
@@ -290,17 +318,20 @@ class Chaos:
         hubs = self._server.control.state()["hubs"][HUB]
         uri = Lake(str(self._lake)).bronze(contract(TABLE))
         ends = {f"{HUB}/{number}": log["end"] - 1 for number, log in enumerate(hubs) if log["end"]}
-        life, at = self._life, lambda: positions(uri, self._config.name, list(ends))
-        try:
-            until(lambda: at() == ends, 120, 0.5)
-        except AssertionError as error:
-            told = (life.supervisor.pids, life.error, life.said[-3:], self.outcome)
-            raise AssertionError(f"bronze is at {at()}, the hub at {ends}: {told}") from error
+        at, life = positions(uri, self._config.name, list(ends)), self._life
+        while at != ends:  # as long as it takes, while it goes on
+            before = at
+            try:
+                until(lambda before=before: positions(uri, self._config.name, list(ends)) != before, 120, 0.5)
+            except AssertionError as error:
+                told = (life.supervisor.pids, life.error, life.said[-3:])
+                raise AssertionError(f"bronze is at {at}, the hub at {ends}: {told}") from error
+            at = positions(uri, self._config.name, list(ends))
         self._life.stop()
         self.outcome.restarts += self._life.supervisor.restarts
         Supervisor(replace(self._config, until_idle_seconds=2.0), Prism(self._prism), said=self._say).run()
 
-    def _check(self) -> Outcome:
+    def _check(self) -> None:
         outcome, uri = self.outcome, Lake(str(self._lake)).bronze(contract(TABLE))
         found = pl.DataFrame(pl.from_arrow(read_table(uri, columns=[*COLUMNS, *PLACE]))).sort(PLACE)
         expected = hub_rows(self._server).select(found.columns).cast(dict(found.schema))
@@ -319,7 +350,6 @@ class Chaos:
             outcome.wrong.append("the rows are not those that were sent")
         self._check_sessions()
         self._check_features()
-        return outcome
 
     def _check_sessions(self) -> None:
         """Those that left, and the rows that were late, by the oracle over what bronze has of each partition."""

@@ -73,6 +73,7 @@ class PositionCommitter:
         self._turn.acquire(timeout=timeout_seconds)
 
     def _commit(self) -> StreamCommit | None:
+        began = time.time()
         for _ in attempts(self._write.uri):
             table = self._current()
             check_owner(table, self._write.uri, self._write.stream, self._write.epoch)
@@ -84,7 +85,7 @@ class PositionCommitter:
             if plan.before and self._first is not None:
                 self._first.offer(plan.before)
             try:
-                version = self._try(table, plan)
+                version = self._try(table, plan, began)
             except CommitFailedError:
                 continue
             except (DeltaError, OSError) as error:
@@ -137,7 +138,7 @@ class PositionCommitter:
                 cursor = part.high
         return Advance(tuple(taken), cursor, (), len(ranges) - len(taken))
 
-    def _try(self, table: DeltaTable, plan: _Plan) -> int:
+    def _try(self, table: DeltaTable, plan: _Plan, began: float) -> int:
         files = [file for part in plan.taken for file in part.files]
         prepared = prepare(self._write.table, files, table)
         if prepared is not table:  # new columns were added meanwhile: look again on the new handle
@@ -151,7 +152,8 @@ class PositionCommitter:
         if self._write.epoch is not None:
             transactions.append((owner_app(self._write.stream), self._write.epoch))
         counts = dict.fromkeys(("read", self._write.counted_as), plan.rows)
-        facts = {"stream": self._write.stream, **dict(self._write.note), "counts": counts, **plan.facts}
+        begun = {"began_us": round(began * 1e6)}  # with the log entry's own time: how long a commit takes
+        facts = {"stream": self._write.stream, **dict(self._write.note), "counts": counts, **plan.facts, **begun}
         return try_commit(self._write.uri, table, Plan(files, scratch=plan.scratch), transactions, json.dumps(facts))
 
     def _keep(self, plan: _Plan, taken_too: bool = False) -> None:

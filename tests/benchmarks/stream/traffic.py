@@ -1,0 +1,68 @@
+"""A stream under load: the stream itself, and who sends to it at a rate."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.prism import Prism
+from pipelines.stream_config import StreamConfig
+from pipelines.supervisor import Supervisor
+from tests.event_hubs import LoopbackProcess
+from tests.stream_chaos import HUB, TABLE, rows_from
+from transforms.io.event_hubs import HubConnection, HubSender
+
+PARTITIONS = 2
+WARM_UP_SECONDS = 10.0
+_AT_ONCE, _VIEWS, _COHORTS = 997, 8, 200
+_SUPERVISOR = "supervisor"
+
+
+@contextmanager
+def streaming(server: LoopbackProcess, lake: Path) -> Iterator[Supervisor]:
+    """The stream as `python -m pipelines stream` runs it, for the time of the block."""
+    config = StreamConfig(str(lake), server.connection_string(), {HUB: (TABLE,)})
+    supervisor = Supervisor(config, Prism(), said=lambda line: print(line, file=sys.stderr))
+    thread = threading.Thread(target=supervisor.run, name=_SUPERVISOR)
+    thread.start()
+    try:
+        yield supervisor
+    finally:
+        supervisor.stop()
+        thread.join()
+
+
+def visits_from(first: int, count: int) -> pa.RecordBatch:
+    """`rows_from`, a second apart: 997 visitors at a time, eight views each, who all come again after some weeks.
+
+    They are 199,400, as many as there are features of: a table of ever more persons would grow, whoever keeps it.
+    """
+    rows, numbers = rows_from(first, count), np.arange(first, first + count)
+    cohorts = numbers // (_VIEWS * _AT_ONCE) % _COHORTS
+    names = [f"C{cohort}-{n % _AT_ONCE}" for cohort, n in zip(cohorts.tolist(), numbers.tolist(), strict=True)]
+    return rows.set_column(rows.schema.get_field_index("CUSTOMER_ID"), "CUSTOMER_ID", pa.array(names))
+
+
+def send_at(
+    server: LoopbackProcess, rate: float, seconds: float, first: int = 0, go_on: Callable[[], bool] = lambda: True
+) -> tuple[int, float]:
+    """Sends single rows at a rate, numbered from `first`, while `go_on`; (rows, rows/s that it came to)."""
+    sent, begun, step = 0, time.monotonic(), max(1, int(rate / 20))
+    with HubSender(HubConnection(server.connection_string()), HUB, TABLE, "row", "CUSTOMER_ID") as sender:
+        while time.monotonic() - begun < seconds and go_on():
+            sender.send(visits_from(first + sent, step))
+            sent += step
+            time.sleep(max(0.0, sent / rate - (time.monotonic() - begun)))
+    return sent, sent / (time.monotonic() - begun)
+
+
+def is_streaming() -> bool:
+    """Whether the stream of the block goes on; it may be between two lives."""
+    return any(thread.name == _SUPERVISOR for thread in threading.enumerate())
