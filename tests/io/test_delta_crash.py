@@ -29,7 +29,7 @@ PLACES = [
 ]
 CREATE = [(COMMIT + "create_table", "before", 1), (COMMIT + "create_table", "after", 1),
           *[(COMMIT + "create_table", str(seconds), 1) for seconds in (0.0005, 0.002, 0.004)]]  # fmt: skip
-UPSERT = [("transforms.io.delta_upsert:_match", "after", 1), ("transforms.io.delta_upsert:_rewrite", "after", 1)]
+UPSERT = [("transforms.io.delta_upsert:_match", "after", 1), ("transforms.io.delta_upsert:rewrite", "after", 1)]
 SCHEMA = pa.schema([pa.field("K", pa.int64(), False), ("P", pa.string()), ("V", pa.string())])
 
 

@@ -19,7 +19,7 @@ from transforms.io.delta_added import Added, rows_added
 from transforms.io.delta_commit import CommitResult, NoteOf, TableWrite, Transactions, commit
 from transforms.io.delta_files import DataFile
 from transforms.io.delta_maintain import MaintainResult, maintain
-from transforms.io.delta_modes import Append, Mode, Overwrite, Upsert
+from transforms.io.delta_modes import Amend, Append, Mode, Overwrite, Upsert
 from transforms.io.delta_notes import Note, last_note, read_notes
 from transforms.io.delta_read import (
     BATCH_ROWS,
@@ -34,7 +34,7 @@ from transforms.io.delta_read import (
     read_file,
     read_table,
 )
-from transforms.io.delta_rows import append_rows, overwrite_rows, upsert_rows, write_rows
+from transforms.io.delta_rows import amend_rows, append_rows, overwrite_rows, upsert_rows, write_rows
 from transforms.io.delta_sink import TARGET_BYTES, TableSink
 from transforms.io.delta_table import (
     arrow_schema,
@@ -49,6 +49,7 @@ from transforms.io.delta_table import (
 APPEND = Append()
 __all__ = [
     "Added",
+    "Amend",
     "Append",
     "CommitResult",
     "MaintainResult",
@@ -60,6 +61,7 @@ __all__ = [
     "TableWrite",
     "Upsert",
     "WriteDelta",
+    "amend_rows",
     "append_rows",
     "arrow_schema",
     "committed",
@@ -162,7 +164,7 @@ class WriteDelta(beam.PTransform):
     Args:
       uri: a local folder, or `abfss://`, `az://`, `azfs://`.
       schema: the columns of the batches; not-null fields are checked.
-      mode: `Append()`, `Upsert(key, order_by)` or `Overwrite(whole_table)`.
+      mode: `Append()`, `Upsert(key, order_by)`, `Overwrite(whole_table)` or `Amend()`.
       partition_by: the layout; fixed when the table is created. The empty text is null there, as in Delta.
       transactions: (app_id, version). All in the table: nothing is written, status "skipped". None: they are committed
         with the rows. In windows other than the global one, the window's end in milliseconds is added to the app_id.

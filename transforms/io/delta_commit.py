@@ -15,9 +15,10 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from transforms.errors import PartlyCommitted, SchemaMismatch, UserError
 from transforms.io import storage
+from transforms.io.delta_amend import plan_amend
 from transforms.io.delta_files import DataFile
 from transforms.io.delta_landed import ATTEMPT, Outcome, landed, new_attempt
-from transforms.io.delta_modes import Append, Mode, Overwrite, Upsert
+from transforms.io.delta_modes import Amend, Append, Mode, Overwrite, Upsert
 from transforms.io.delta_read import ScanFile, current_files, scan_files
 from transforms.io.delta_retry import attempts
 from transforms.io.delta_schema import agree, check_partitions, storable_schema
@@ -118,7 +119,7 @@ def commit(
         if (seen := _seen(table, wanted, write.uri)) is not None:
             return seen
         plan = _plan(write, table, ordered)
-        if not (plan.adds or plan.removes or transactions):
+        if not (plan.adds or plan.removes or transactions or note):
             return _result(write, "committed", table.version(), ordered, plan)
         result = _result(write, "committed", table.version() + 1, ordered, plan)
         try:
@@ -217,7 +218,8 @@ def _plan(write: TableWrite, table: DeltaTable, files: list[DataFile]) -> Plan:
         return Plan(files, inserted=sum(file.rows for file in files))
     if isinstance(write.mode, Overwrite):
         return Plan(files, _overwritten(write.mode, table, files), inserted=sum(file.rows for file in files))
-    upsert = plan_upsert(write.uri, table, files, write.mode)
+    amends = isinstance(write.mode, Amend)
+    upsert = plan_amend(write.uri, table, files) if amends else plan_upsert(write.uri, table, files, write.mode)
     return Plan(upsert.adds, upsert.removes, upsert.scratch, upsert.inserted, upsert.updated, upsert.stale)
 
 

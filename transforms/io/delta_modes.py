@@ -36,4 +36,12 @@ class Overwrite:
     whole_table: bool = False
 
 
-Mode = Append | Upsert | Overwrite
+@dataclass(frozen=True)
+class Amend:
+    """Replaces all rows, as `Overwrite(whole_table=True)` does, but leaves those that are there already in their files.
+
+    So a table that is always computed as a whole is rewritten only where it changed. Memory: some 40 bytes a row.
+    """
+
+
+Mode = Append | Upsert | Overwrite | Amend

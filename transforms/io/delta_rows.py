@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from transforms.io.delta_commit import CommitResult, NoteOf, TableWrite, Transactions, commit
-from transforms.io.delta_modes import Append, Mode, Overwrite, Upsert
+from transforms.io.delta_modes import Amend, Append, Mode, Overwrite, Upsert
 from transforms.io.delta_sink import TableSink
 
 
@@ -65,6 +65,13 @@ def overwrite_rows(
 ) -> CommitResult:
     """Replaces the partitions that occur in `rows`, or the whole table."""
     return _write(uri, rows, Overwrite(whole_table), transactions, partition_by, evolve, note)
+
+
+def amend_rows(
+    uri: str, rows: pa.Table, transactions: Transactions = (), *, note: NoteOf | None = None
+) -> CommitResult:
+    """Makes `rows` the whole table, touching only the files in which something changed; see `Amend`."""
+    return _write(uri, rows, Amend(), transactions, (), False, note)
 
 
 def _write(

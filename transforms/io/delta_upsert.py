@@ -47,7 +47,7 @@ def plan_upsert(uri: str, table: DeltaTable, files: list[DataFile], mode: Upsert
     Raises:
       UserError: two incoming rows have the same key.
     """
-    keys = _Keys(uri, table, mode)
+    keys = Keys(uri, table, mode)
     incoming = [incoming_file(file, keys.schema, keys.partition_by) for file in files]
     rows = sum(file.rows for file in files)
     hashes = keys.hashes(incoming)
@@ -63,13 +63,13 @@ def plan_upsert(uri: str, table: DeltaTable, files: list[DataFile], mode: Upsert
         matches = _match(keys, incoming, stored, wanted, mode)
         lost = matches.filter(pl.col("stale"))
         won = matches.join(lost.select("in_file", "in_row"), on=["in_file", "in_row"], how="anti")
-        _collect(dropped_stored, won, "file", "row")
-        _collect(dropped_incoming, lost, "in_file", "in_row")
+        collect(dropped_stored, won, "file", "row")
+        collect(dropped_incoming, lost, "in_file", "in_row")
         updated += won.select("in_file", "in_row").n_unique()
         stale += lost.select("in_file", "in_row").n_unique()
     removed = [stored[i] for i in sorted(dropped_stored)]
     kept = [file for i, file in enumerate(files) if i not in dropped_incoming]
-    rewritten = _rewrite(keys, table, [(stored[i], dropped_stored[i]) for i in sorted(dropped_stored)] +
+    rewritten = rewrite(keys, table, [(stored[i], dropped_stored[i]) for i in sorted(dropped_stored)] +
                          [(incoming[i], dropped_incoming[i]) for i in sorted(dropped_incoming)])  # fmt: skip
     return UpsertPlan(kept + rewritten, removed, rewritten, rows - updated - stale, updated, stale)
 
@@ -81,8 +81,8 @@ def incoming_file(file: DataFile, schema: pa.Schema, partition_by: tuple[str, ..
     return ScanFile(file.path, partition, file.size, file.rows)
 
 
-class _Keys:
-    """Streams the key and order columns of files."""
+class Keys:
+    """Streams the key and order columns of files of one table."""
 
     def __init__(self, uri: str, table: DeltaTable, mode: Upsert) -> None:
         self.uri, self.key, self.order_by = uri, list(mode.key), list(mode.order_by)
@@ -167,7 +167,7 @@ def _among(hashes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return np.flatnonzero(wanted[at] == hashes)
 
 
-def _refuse_duplicates(keys: _Keys, incoming: list[ScanFile], hashes: list[np.ndarray]) -> None:
+def _refuse_duplicates(keys: Keys, incoming: list[ScanFile], hashes: list[np.ndarray]) -> None:
     ordered = np.sort(np.concatenate([np.empty(0, np.uint64), *hashes]))
     twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
     if not len(twice):
@@ -183,7 +183,7 @@ def _refuse_duplicates(keys: _Keys, incoming: list[ScanFile], hashes: list[np.nd
 
 
 def _match(
-    keys: _Keys, incoming: list[ScanFile], stored: list[ScanFile], wanted: np.ndarray, mode: Upsert
+    keys: Keys, incoming: list[ScanFile], stored: list[ScanFile], wanted: np.ndarray, mode: Upsert
 ) -> pl.DataFrame:
     """The pairs of stored and incoming rows with the same key: file, row, in_file, in_row, stale."""
     old = keys.rows_with(stored, wanted, keys.columns)
@@ -208,12 +208,13 @@ def _greater(columns: list[str]) -> pl.Expr:
     return greater
 
 
-def _collect(into: dict[int, list[np.ndarray]], pairs: pl.DataFrame, file: str, row: str) -> None:
+def collect(into: dict[int, list[np.ndarray]], pairs: pl.DataFrame, file: str, row: str) -> None:
+    """Adds the numbers of the rows of each file to `into`."""
     for (number,), group in pairs.select(file, row).unique().group_by(file):
         into.setdefault(int(number), []).append(group[row].to_numpy())  # type: ignore[call-overload]
 
 
-def _rewrite(keys: _Keys, table: DeltaTable, work: list[tuple[ScanFile, list[np.ndarray]]]) -> list[DataFile]:
+def rewrite(keys: Keys, table: DeltaTable, work: list[tuple[ScanFile, list[np.ndarray]]]) -> list[DataFile]:
     """Writes the rows of each file that were not dropped, joined into as few files as their partitions allow."""
     out = TableFiles(keys.files, keys.schema, keys.partition_by, REWRITE_BYTES, constraints(table))
     scan = keys.scan()
