@@ -218,8 +218,10 @@ def _plan(write: TableWrite, table: DeltaTable, files: list[DataFile]) -> Plan:
         return Plan(files, inserted=sum(file.rows for file in files))
     if isinstance(write.mode, Overwrite):
         return Plan(files, _overwritten(write.mode, table, files), inserted=sum(file.rows for file in files))
-    amends = isinstance(write.mode, Amend)
-    upsert = plan_amend(write.uri, table, files) if amends else plan_upsert(write.uri, table, files, write.mode)
+    mode = write.mode
+    upsert = (
+        plan_amend(write.uri, table, files) if isinstance(mode, Amend) else plan_upsert(write.uri, table, files, mode)
+    )
     return Plan(upsert.adds, upsert.removes, upsert.scratch, upsert.inserted, upsert.updated, upsert.stale)
 
 
