@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
@@ -90,6 +90,8 @@ def _orders(transactions: list, items: list, as_of: datetime) -> dict[str, Any]:
         "first_order_at": min(dates, default=None),
         "last_order_at": max(dates, default=None),
         "recency_days": (as_of - max(dates)).days if dates else None,
+        "orders_count_30_days_ago": len(then := [d for d in dates if d <= as_of - timedelta(days=30)]),
+        "recency_days_30_days_ago": (as_of - timedelta(days=30) - max(then)).days if then else None,
         **{
             f"share_{name.lower()}": _share(channels[name], channels.total())
             for name in ("POS", "ECOMMERCE", "MOBILE", "SOCIAL")
@@ -100,8 +102,6 @@ def _orders(transactions: list, items: list, as_of: datetime) -> dict[str, Any]:
 
 def _digital(mine: Rows) -> dict[str, Any]:
     sessions, events = mine["CUSTOMER_SESSION_DATA"], mine["CUSTOMER_BEHAVIORAL_EVENTS"]
-    steps = mine["CUSTOMER_ENGAGEMENT_EVENTS"]
-    done = Counter(s["ENGAGEMENT_ACTION"] for s in steps if s["ENGAGEMENT_STATUS"] in (None, "SUCCESS"))
     return {
         "sessions_count": len(sessions),
         "converted_sessions_count": sum(s["CONVERSION_EVENT"] is True for s in sessions),
@@ -109,13 +109,9 @@ def _digital(mine: Rows) -> dict[str, Any]:
         "events_count": len(events),
         "page_views_count": sum(e["EVENT_TYPE"] == "PAGE_VIEW" for e in events),
         "cart_adds_count": sum(e["EVENT_TYPE"] == "CART_ADD" for e in events),
-        "messages_sent_count": sum(s["ENGAGEMENT_ACTION"] == "SENT" for s in steps),
-        "messages_delivered_count": done["DELIVERED"],
-        "messages_opened_count": done["OPENED"],
-        "messages_clicked_count": done["CLICKED"],
-        "open_rate": _share(done["OPENED"], done["DELIVERED"]),
-        "click_rate": _share(done["CLICKED"], done["OPENED"]),
-        "unsubscribed": done["UNSUBSCRIBED"] > 0,
+        "favourite_viewed_category": _favourite(
+            {name: (n,) for name, n in Counter(e["CATEGORY_VIEWED"] for e in events).items() if name is not None}
+        ),
         "active_preferences_count": sum(p["PREFERENCE_STATUS"] == "ACTIVE" for p in mine["CUSTOMER_PREFERENCE_DATA"]),
     }
 
@@ -132,14 +128,26 @@ def _service(mine: Rows) -> dict[str, Any]:
     return {
         "tickets_count": len(tickets),
         "open_tickets_count": sum(t["TICKET_STATUS"] in ("OPEN", "IN_PROGRESS") for t in tickets),
+        "main_ticket_category": _favourite(
+            {name: (n,) for name, n in Counter(t["TICKET_CATEGORY"] for t in tickets).items() if name is not None}
+        ),
+        "last_ticket_at": max((t["CREATION_DATE"] for t in tickets), default=None),
+        "average_first_response_minutes": _mean([t["FIRST_RESPONSE_TIME"] for t in tickets], 0, 10**9),
         "interactions_count": len(contacts),
         "escalations_count": sum((c["ESCALATION_LEVEL"] or 0) > 0 for c in contacts),
         "average_satisfaction_score": _mean(scores, 1, 5),
         "average_resolution_minutes": _mean([t["TOTAL_RESOLUTION_TIME"] for t in tickets], 0, 10**9),
         "external_profiles_count": len(profiles),
         "average_sentiment_score": _mean([s["SENTIMENT_SCORE"] for s in sentiment], -1, 1),
+        "last_sentiment_score": _last_sentiment(sentiment),
         "influence_score": float(max(influence)[1]) if influence else None,
     }
+
+
+def _last_sentiment(rows: list) -> float | None:
+    good = [r for r in rows if r["SENTIMENT_SCORE"] is not None and -1 <= r["SENTIMENT_SCORE"] <= 1]
+    latest = max((r["SENTIMENT_DATE"] for r in good), default=None)
+    return min((float(r["SENTIMENT_SCORE"]) for r in good if r["SENTIMENT_DATE"] == latest), default=None)
 
 
 def _seen(mine: Rows, as_of: datetime) -> dict[str, Any]:

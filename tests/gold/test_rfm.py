@@ -19,6 +19,7 @@ _rows = st.lists(
             "days": st.integers(0, 30),
             "cents": st.integers(-500, 2_000),
             "currency": st.sampled_from(["GBP", "GBP", "EUR", None]),
+            "then": st.none() | st.tuples(st.integers(1, 4), st.integers(0, 30)),
         }
     ),
     max_size=40,
@@ -36,6 +37,8 @@ def _customers(rows: list[dict]) -> pa.Table:
             "recency_days": row["days"] if row["orders_count"] else None,
             "net_revenue": Decimal(row["cents"]).scaleb(-2),
             "revenue_currency": row["currency"],
+            "orders_count_30_days_ago": row["then"][0] if row.get("then") and row["orders_count"] else 0,
+            "recency_days_30_days_ago": row["then"][1] if row.get("then") and row["orders_count"] else None,
         }
         for number, row in enumerate(rows)
     ]
@@ -68,6 +71,29 @@ def test_scores_equal_the_plain_version(rows):
             assert row["currency"] != currency or got == expected
 
 
+def _named(recency: int | None, frequency: int | None) -> str | None:
+    if recency is None or frequency is None:
+        return None
+    return next(name for name, r, f in rfm.SEGMENTS if r[0] <= recency <= r[1] and f[0] <= frequency <= f[1])
+
+
+@settings(max_examples=60, deadline=None)
+@given(_rows)
+def test_moves_are_between_the_segments_of_now_and_of_30_days_ago(rows):
+    scored = _score(_customers(rows)).to_pylist()
+    then = [row["then"] if row["orders_count"] else None for row in rows]
+    recency, frequency = _plain_scores([t and -t[1] for t in then]), _plain_scores([t and t[0] for t in then])
+    for row, r, f in zip(scored, recency, frequency, strict=True):
+        assert row["rfm_segment_30_days_ago"] == _named(r, f)
+        if row["rfm_segment"] is None or r is None:
+            assert row["rfm_move"] == (None if row["rfm_segment"] is None else "new")
+        elif _named(r, f) == row["rfm_segment"]:
+            assert row["rfm_move"] == "stayed"
+        else:
+            rise = (row["recency_score"] + row["frequency_score"] - r - f, row["recency_score"] - r)
+            assert row["rfm_move"] == ("rose" if rise > (0, 0) else "fell")
+
+
 @settings(max_examples=60, deadline=None)
 @given(_rows, st.randoms(use_true_random=False), st.integers(1, 7))
 def test_neither_order_nor_splits_matter(rows, random, parts):
@@ -89,7 +115,8 @@ def test_neither_order_nor_splits_matter(rows, random, parts):
 def test_more_is_never_scored_lower_and_all_else_is_kept(rows):
     table = _customers(rows)
     scored = _score(table)
-    assert scored.drop_columns([*_SCORES, "rfm_segment"]).equals(table.drop_columns([*_SCORES, "rfm_segment"]))
+    made = [*_SCORES, "rfm_segment", "rfm_segment_30_days_ago", "rfm_move"]
+    assert scored.drop_columns(made).equals(table.drop_columns(made))
     pairs = sorted(
         (row["orders_count"], score)
         for row, score in zip(rows, scored["frequency_score"].to_pylist(), strict=True)

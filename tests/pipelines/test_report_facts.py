@@ -17,7 +17,9 @@ from tests.gold.buckets import transaction
 from transforms.contracts import CONTRACTS
 from transforms.errors import UserError
 from transforms.gold import rfm
+from transforms.gold.complete import complete_customers
 from transforms.gold.customer_360 import SCHEMA, attach_customers, summarise_customers
+from transforms.gold.tables import GoldContext, count_bucket
 from transforms.io.delta import append_rows
 from transforms.silver.profile import profile
 
@@ -74,7 +76,8 @@ def lake(tmp_path_factory):
     scores = pa.array([1.0, 0.95, 0.9, 0.5, 0.49, 0.0])
     append_rows(place.bronze(CONTRACTS["CUSTOMERS"]), pa.table({"_quality_score": scores}), ())
     bucket = {"CUSTOMER_TRANSACTIONS": orders, "CUSTOMER_TRANSACTION_ITEMS": attach_customers(items, orders)}
-    people = summarise_customers(bucket, AS_OF)
+    rows, _ = count_bucket(bucket, GoldContext(AS_OF))
+    people = complete_customers(summarise_customers(bucket, AS_OF), rows, AS_OF)
     append_rows(place.gold("customer_360"), rfm.score(people, rfm.thresholds(rfm.summarise(people))), ())
     run = {"started_at": AS_OF, "ended_at": AS_OF, "output": "", "output_version": 0, "read": 300, "accepted": 300}
     run |= {"rejected": 0, "duplicates": 0, "conflicts": 0}

@@ -11,10 +11,11 @@ import pyarrow as pa
 
 from transforms.batches import as_batch, as_table, register_batch_coder
 from transforms.gold import rfm
+from transforms.gold.complete import complete_customers
 from transforms.gold.customer_360 import SCHEMA, attach_customers, summarise_customers
 from transforms.gold.persons import RECORD, PersonMap, join_records
 from transforms.gold.publish import FinishFn, MergeParts
-from transforms.gold.tables import CUSTOMER_TABLES, INPUTS, GoldContext, count_bucket
+from transforms.gold.tables import CUSTOMER_TABLES, INPUTS, RULES, GoldContext, count_bucket
 from transforms.shuffle import GroupBatches, tables_of
 
 _ID = ("CUSTOMER_ID",)
@@ -138,8 +139,9 @@ class _SummariseFn(beam.DoFn):
         tables = tables_of(bucket[1])
         if _RECORDS in tables:
             tables[_RECORDS] = join_records(tables[_RECORDS])
-        yield as_batch(summarise_customers(tables, self._context.as_of))
         rows, parts = count_bucket(tables, self._context)
+        as_of = self._context.as_of
+        yield as_batch(complete_customers(summarise_customers(tables, as_of), rows, as_of, RULES.lookback_days))
         for name, table in rows.items():
             yield beam.pvalue.TaggedOutput(name, as_batch(table))
         for name, table in parts.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from transforms.gold.frames import ID, mean_of_hundredths, plausible
+from transforms.gold.frames import ID, mean_of_hundredths, most_frequent, plausible
 
 
 def _count(condition: pl.Expr, name: str) -> pl.Expr:
@@ -13,11 +13,6 @@ def _count(condition: pl.Expr, name: str) -> pl.Expr:
 
 def _rows(name: str) -> pl.Expr:
     return pl.len().cast(pl.Int64).alias(name)
-
-
-def _share(part: str, whole: str) -> pl.Expr:
-    # A step may reach us without the step before it, so the share is capped.
-    return pl.when(pl.col(whole) > 0).then((pl.col(part) / pl.col(whole)).clip(0.0, 1.0))
 
 
 def summarise_sessions(sessions: pl.DataFrame) -> pl.DataFrame:
@@ -31,29 +26,13 @@ def summarise_sessions(sessions: pl.DataFrame) -> pl.DataFrame:
 
 def summarise_events(events: pl.DataFrame) -> pl.DataFrame:
     """Page events of each customer."""
-    return events.group_by(ID).agg(
+    counts = events.group_by(ID).agg(
         _rows("events_count"),
         _count(pl.col("EVENT_TYPE") == "PAGE_VIEW", "page_views_count"),
         _count(pl.col("EVENT_TYPE") == "CART_ADD", "cart_adds_count"),
     )
-
-
-def summarise_messages(engagement: pl.DataFrame) -> pl.DataFrame:
-    """The funnel of messages of each customer; a step that FAILED or BOUNCED is none, but a message was sent."""
-    action = pl.col("ENGAGEMENT_ACTION")
-    done = pl.col("ENGAGEMENT_STATUS").fill_null("SUCCESS") == "SUCCESS"
-    funnel = engagement.group_by(ID).agg(
-        _count(action == "SENT", "messages_sent_count"),
-        *(_count((action == step) & done, f"messages_{step.lower()}_count") for step in _STEPS),
-        ((action == "UNSUBSCRIBED") & done).any().alias("unsubscribed"),
-    )
-    return funnel.with_columns(
-        _share("messages_opened_count", "messages_delivered_count").alias("open_rate"),
-        _share("messages_clicked_count", "messages_opened_count").alias("click_rate"),
-    )
-
-
-_STEPS = ("DELIVERED", "OPENED", "CLICKED")
+    viewed = most_frequent(events, "CATEGORY_VIEWED").rename({"CATEGORY_VIEWED": "favourite_viewed_category"})
+    return counts.join(viewed, on=ID, how="left")
 
 
 def summarise_preferences(preferences: pl.DataFrame) -> pl.DataFrame:
@@ -62,14 +41,17 @@ def summarise_preferences(preferences: pl.DataFrame) -> pl.DataFrame:
 
 
 def summarise_tickets(tickets: pl.DataFrame) -> pl.DataFrame:
-    """Tickets and how long they took."""
-    return tickets.group_by(ID).agg(
+    """Tickets, what most are about and how long they took."""
+    name = "CUSTOMER_SERVICE_TICKETS"
+    counts = tickets.group_by(ID).agg(
         _rows("tickets_count"),
         _count(pl.col("TICKET_STATUS").is_in(["OPEN", "IN_PROGRESS"]), "open_tickets_count"),
-        mean_of_hundredths(plausible("CUSTOMER_SERVICE_TICKETS", "TOTAL_RESOLUTION_TIME")).alias(
-            "average_resolution_minutes"
-        ),
+        pl.col("CREATION_DATE").max().alias("last_ticket_at"),
+        mean_of_hundredths(plausible(name, "FIRST_RESPONSE_TIME")).alias("average_first_response_minutes"),
+        mean_of_hundredths(plausible(name, "TOTAL_RESOLUTION_TIME")).alias("average_resolution_minutes"),
     )
+    category = most_frequent(tickets, "TICKET_CATEGORY").rename({"TICKET_CATEGORY": "main_ticket_category"})
+    return counts.join(category, on=ID, how="left")
 
 
 def summarise_interactions(interactions: pl.DataFrame) -> pl.DataFrame:
@@ -100,4 +82,9 @@ def summarise_profiles(profiles: pl.DataFrame) -> pl.DataFrame:
 def summarise_sentiment(sentiment: pl.DataFrame) -> pl.DataFrame:
     """What is said by the customer in public."""
     score = plausible("EXTERNAL_CUSTOMER_SENTIMENT", "SENTIMENT_SCORE")
-    return sentiment.group_by(ID).agg(mean_of_hundredths(score).alias("average_sentiment_score"))
+    scored = sentiment.with_columns(score.alias("_score")).drop_nulls("_score")
+    # Of one moment the lowest: what is worse is what one should know.
+    last = pl.col("_score").sort_by("SENTIMENT_DATE", -pl.col("_score"), nulls_last=False).last()
+    return scored.group_by(ID).agg(
+        mean_of_hundredths(pl.col("_score")).alias("average_sentiment_score"), last.alias("last_sentiment_score")
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 
 import polars as pl
@@ -11,13 +11,15 @@ import pyarrow as pa
 
 from transforms.contracts import CONTRACTS
 from transforms.gold import contacts, orders
-from transforms.gold.fields import FIELDS, MONEY, PASSED, SCHEMA
+from transforms.gold.fields import BASE, BASE_SCHEMA, MONEY, PASSED, SCHEMA
 from transforms.gold.frames import ID, frame, money, until
 from transforms.gold.persons import LEAD, RECORDS
 
-__all__ = ["INPUTS", "SCHEMA", "attach_customers", "summarise_customers"]
+__all__ = ["BASE_SCHEMA", "INPUTS", "SCHEMA", "attach_customers", "summarise_customers"]
 
 attach_customers = orders.attach_customers
+BEFORE_DAYS = 30  # what a segment's move is measured against
+_AGO = f"{BEFORE_DAYS}_days_ago"
 
 INPUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -25,13 +27,15 @@ INPUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "CUSTOMER_TRANSACTIONS": orders.TRANSACTION_COLUMNS,
         "CUSTOMER_TRANSACTION_ITEMS": orders.ITEM_COLUMNS,
         "CUSTOMER_SESSION_DATA": (ID, "SESSION_START", "CONVERSION_EVENT"),
-        "CUSTOMER_BEHAVIORAL_EVENTS": (ID, "EVENT_DATE", "EVENT_TYPE"),
+        "CUSTOMER_BEHAVIORAL_EVENTS": (ID, "EVENT_DATE", "EVENT_TYPE", "CATEGORY_VIEWED"),
         "CUSTOMER_ENGAGEMENT_EVENTS": (ID, "ENGAGEMENT_DATE", "ENGAGEMENT_ACTION", "ENGAGEMENT_STATUS"),
         "CUSTOMER_PREFERENCE_DATA": (ID, "PREFERENCE_DATE", "PREFERENCE_STATUS", "PREFERENCE_SOURCE"),
         "CUSTOMER_SERVICE_TICKETS": (
             ID,
             "CREATION_DATE",
             "TICKET_STATUS",
+            "TICKET_CATEGORY",
+            "FIRST_RESPONSE_TIME",
             "TOTAL_RESOLUTION_TIME",
             "CUSTOMER_SATISFACTION",
         ),
@@ -69,7 +73,7 @@ def summarise_customers(bucket: Mapping[str, pa.Table], as_of: datetime) -> pa.T
       as_of: the day of reference, with a time zone; events after it are not seen (a person's name, status and the
         like have no history, they are as they are now).
 
-    Returns: a table of schema `SCHEMA`, ordered by person_id.
+    Returns: a table of schema `BASE_SCHEMA`, ordered by person_id.
 
     Raises:
       ValueError: `as_of` has no time zone.
@@ -82,6 +86,7 @@ def summarise_customers(bucket: Mapping[str, pa.Table], as_of: datetime) -> pa.T
     for part in (
         _identity(ids, tables["CUSTOMERS"], bucket.get("CUSTOMERS")),
         *_summaries(tables),
+        _before(tables["CUSTOMER_TRANSACTIONS"], as_of),
         _presence(tables, as_of),
     ):
         people = people.join(part, on=ID, how="left")
@@ -119,7 +124,6 @@ def _summaries(tables: Mapping[str, pl.DataFrame]) -> list[pl.DataFrame]:
         orders.summarise_items(tables["CUSTOMER_TRANSACTION_ITEMS"]),
         contacts.summarise_sessions(tables["CUSTOMER_SESSION_DATA"]),
         contacts.summarise_events(tables["CUSTOMER_BEHAVIORAL_EVENTS"]),
-        contacts.summarise_messages(tables["CUSTOMER_ENGAGEMENT_EVENTS"]),
         contacts.summarise_preferences(tables["CUSTOMER_PREFERENCE_DATA"]),
         contacts.summarise_tickets(tickets),
         contacts.summarise_interactions(interactions),
@@ -145,16 +149,29 @@ def _days(since: str, as_of: datetime, name: str) -> pl.Expr:
     return (reference - pl.col(since)).dt.total_days().alias(name)
 
 
+def _before(transactions: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
+    """What recency and frequency were some days ago."""
+    then = as_of - timedelta(days=BEFORE_DAYS)
+    bought = until(transactions, "TRANSACTION_DATE", then).filter(orders.COMPLETED & orders.PURCHASE)
+    return (
+        bought.group_by(ID)
+        .agg(pl.len().cast(pl.Int64).alias(f"orders_count_{_AGO}"), pl.col("TRANSACTION_DATE").max().alias("_last"))
+        .with_columns(_days("_last", then, f"recency_days_{_AGO}"))
+        .drop("_last")
+    )
+
+
 def _scores(as_of: datetime) -> list[pl.Expr]:
     blank = [pl.lit(None, pl.Int64).alias(f"{name}_score") for name in ("recency", "frequency", "monetary")]
-    return [_days("last_order_at", as_of, "recency_days"), *blank, pl.lit(None, pl.String).alias("rfm_segment")]
+    words = [pl.lit(None, pl.String).alias(name) for name in ("rfm_segment", f"rfm_segment_{_AGO}", "rfm_move")]
+    return [_days("last_order_at", as_of, "recency_days"), *blank, *words]
 
 
 def _conform(people: pl.DataFrame) -> pa.Table:
-    defaults = [pl.col(field.name).fill_null(field.default) for field in FIELDS if field.default is not None]
-    ready = people.rename({ID: "person_id"}).with_columns(defaults).sort("person_id").select(SCHEMA.names)
+    defaults = [pl.col(field.name).fill_null(field.default) for field in BASE if field.default is not None]
+    ready = people.rename({ID: "person_id"}).with_columns(defaults).sort("person_id").select(BASE_SCHEMA.names)
     plain = ready.to_arrow()
     columns = [
-        money(plain[field.name]) if field.type == MONEY else plain[field.name].cast(field.type) for field in FIELDS
+        money(plain[field.name]) if field.type == MONEY else plain[field.name].cast(field.type) for field in BASE
     ]
-    return pa.Table.from_arrays(columns, schema=SCHEMA)
+    return pa.Table.from_arrays(columns, schema=BASE_SCHEMA)

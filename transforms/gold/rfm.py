@@ -52,7 +52,8 @@ def summarise(customers: pa.Table) -> pa.Table:
     """How many customers have each value of each measure, over customers with orders; schema `SUMMARY`.
 
     Measures, greater is better: recency (minus recency_days), frequency (orders_count), monetary (net_revenue in
-    cents, for each revenue_currency by itself, since amounts of different currencies cannot be compared).
+    cents, for each revenue_currency by itself, since amounts of different currencies cannot be compared); recency and
+    frequency also as they were 30 days ago, over those who had orders then.
     """
     counted = [
         values.group_by("currency", "value")
@@ -91,15 +92,30 @@ def thresholds(summary: pa.Table) -> pa.Table:
 
 
 def score(customers: pa.Table, limits: pa.Table) -> pa.Table:
-    """`customers` with recency_score, frequency_score, monetary_score and rfm_segment filled; rows and order kept.
+    """`customers` with recency_score, frequency_score, monetary_score, rfm_segment, what the segment was 30 days ago
+    and rfm_move filled; rows and order kept.
 
     A score is 1 + the number of thresholds below the value, so equal values have equal scores, and where many
     customers tie, the tie takes the lower score (with four in five customers at one order, one order scores 1).
+    rfm_move: stayed in the segment; rose or fell by the sum of recency and frequency score, or else by recency; new
+    without orders 30 days ago; null without orders.
     """
-    scores = {f"{measure}_score": _score_one(customers, measure, limits) for measure in _MEASURES}
-    scored = pl.DataFrame(scores).select(*scores, _segment().alias("rfm_segment"))
+    scores = pl.DataFrame({f"{measure}_score": _score_one(customers, measure, limits) for measure in _MEASURES})
+    recency, frequency = pl.col("recency_score"), pl.col("frequency_score")
+    then = pl.col("recency_then_score"), pl.col("frequency_then_score")
+    named = scores.with_columns(
+        _segment(recency, frequency).alias("rfm_segment"), _segment(*then).alias("rfm_segment_30_days_ago")
+    )
+    rise = 10 * (recency + frequency - then[0] - then[1]) + (recency - then[0])
+    moved = named.with_columns(
+        pl.when(pl.col("rfm_segment").is_null()).then(None)
+        .when(pl.col("rfm_segment_30_days_ago").is_null()).then(pl.lit("new"))
+        .when(pl.col("rfm_segment") == pl.col("rfm_segment_30_days_ago")).then(pl.lit("stayed"))
+        .when(rise > 0).then(pl.lit("rose")).otherwise(pl.lit("fell")).alias("rfm_move")
+    )  # fmt: skip
     columns = {name: customers[name] for name in customers.column_names}
-    columns |= {name: scored[name].to_arrow().cast(SCHEMA.field(name).type) for name in scored.columns}
+    made = [name for name in moved.columns if name in columns]
+    columns |= {name: moved[name].to_arrow().cast(SCHEMA.field(name).type) for name in made}
     return pa.table([columns[name] for name in customers.column_names], schema=customers.schema)
 
 
@@ -107,14 +123,18 @@ _MEASURES: dict[str, pl.Expr] = {
     "recency": -pl.col("recency_days"),
     "frequency": pl.col("orders_count"),
     "monetary": pl.col("net_revenue").to_physical().cast(pl.Int64),
+    "recency_then": -pl.col("recency_days_30_days_ago"),
+    "frequency_then": pl.col("orders_count_30_days_ago"),
 }
+_READ = ("orders_count", "recency_days", "net_revenue", "revenue_currency", "orders_count_30_days_ago",
+         "recency_days_30_days_ago")  # fmt: skip
 
 
 def _measure(customers: pa.Table, measure: str) -> pl.DataFrame:
-    needed = pl.DataFrame(customers.select(["orders_count", "recency_days", "net_revenue", "revenue_currency"]))
+    needed = pl.DataFrame(customers.select(_READ))
     currency = pl.col("revenue_currency").fill_null("") if measure == "monetary" else pl.lit("")
-    value = pl.when(pl.col("orders_count") > 0).then(_MEASURES[measure])
-    return needed.select(currency.alias("currency"), value.alias("value"))
+    bought = pl.col("orders_count_30_days_ago" if measure.endswith("_then") else "orders_count") > 0
+    return needed.select(currency.alias("currency"), pl.when(bought).then(_MEASURES[measure]).alias("value"))
 
 
 def _measures(customers: pa.Table) -> dict[str, pl.DataFrame]:
@@ -133,8 +153,7 @@ def _score_one(customers: pa.Table, measure: str, limits: pa.Table) -> pl.Series
     return pl.Series(result).set(pl.Series(~known), None)
 
 
-def _segment() -> pl.Expr:
-    recency, frequency = pl.col("recency_score"), pl.col("frequency_score")
+def _segment(recency: pl.Expr, frequency: pl.Expr) -> pl.Expr:
     names = [pl.when(recency.is_between(*r) & frequency.is_between(*f)).then(pl.lit(name)) for name, r, f in SEGMENTS]
     return pl.coalesce(names)
 

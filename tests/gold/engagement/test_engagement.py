@@ -116,6 +116,21 @@ def test_rates_have_their_denominators_and_merge(rows):
         assert all(row[name] is None or 0 <= row[name] <= 1 for name in ("open_rate", "click_rate", "unsubscribe_rate"))
 
 
+@given(steps_of_some)
+@quick
+def test_each_customer_has_the_rates_of_their_messages(rows):
+    found = {row["customer_id"]: row for row in summarise_engagement(silver(**{TABLE: rows}), AS_OF).to_pylist()}
+    told = plain_messages(rows)
+    assert set(found) == {who for who, *_ in told}
+    for who, row in found.items():
+        mine = [flags for (person, *_), (_, *flags) in told.items() if person == who]
+        came, opened, clicked, left = (sum(flags[n] for flags in mine) for n in range(4))
+        counts = [row[f"{name}_count"] for name in ("messages", "delivered", "opened", "clicked")]
+        assert counts == [len(mine), came, opened, clicked] and row["unsubscribed"] == (left > 0)
+        assert row["open_rate"] == (opened / came if came else None)
+        assert row["click_rate"] == (clicked / opened if opened else None)
+
+
 def test_messages_without_a_campaign_begin_when_sent():
     at = datetime(2010, 1, 1, tzinfo=UTC)
     rows = [step(a, at + timedelta(days=d), None) for d, a in ((0, "SENT"), (1, "OPENED"), (2, "SENT"), (3, "CLICKED"))]

@@ -26,6 +26,10 @@ ENGAGEMENT: pa.Schema = pa.schema(
     [
         pa.field("customer_id", pa.string(), nullable=False),
         pa.field("messages_count", pa.int64(), nullable=False),
+        *(pa.field(f"{name}_count", pa.int64(), nullable=False) for name in ("delivered", "opened", "clicked")),
+        pa.field("open_rate", pa.float64()),  # opened of delivered; null where none was
+        pa.field("click_rate", pa.float64()),  # clicked of opened; null where none was
+        pa.field("unsubscribed", pa.bool_(), nullable=False),
         pa.field("preferred_channel", pa.string()),
         pa.field("preferred_channel_source", pa.string()),  # stated, or inferred from clicks and opens
         pa.field("time_zone", pa.string(), nullable=False),
@@ -40,6 +44,7 @@ ENGAGEMENT: pa.Schema = pa.schema(
 def summarise_engagement(bucket: Mapping[str, pa.Table], as_of: datetime) -> pa.Table:
     """The engagement of each customer with a message or a stated channel; schema ENGAGEMENT, ordered by customer_id.
 
+    - messages are those of `read_messages`: each counts once, however often it was opened, so that no rate exceeds 1.
     - preferred_channel: stated (an EXPLICIT, ACTIVE preference of type COMMUNICATION; the latest, then the strongest)
       beats inferred (the channel with most clicks, then opens, then by name; none without an open).
     - best_hour_local: in the time zone of the customer's country; ties by the earlier hour.
@@ -51,7 +56,7 @@ def summarise_engagement(bucket: Mapping[str, pa.Table], as_of: datetime) -> pa.
     zones = people.select(ID, zone_of(pl.col("COUNTRY_CODE"), pl.col("STATE_CODE")).alias("time_zone"))
     stated, inferred = _stated(bucket, as_of), _inferred(messages)
     ids = pl.concat([messages.select(ID), stated.select(ID)]).unique()
-    counts = messages.group_by(ID).agg(pl.len().cast(pl.Int64).alias("messages_count"))
+    counts = _counts(messages)
     table = ids
     for part in (counts, stated, inferred, zones, _best_hours(messages, zones), _fatigue(messages, as_of)):
         table = table.join(part, on=ID, how="left")
@@ -60,11 +65,24 @@ def summarise_engagement(bucket: Mapping[str, pa.Table], as_of: datetime) -> pa.
     ready = table.with_columns(
         pl.coalesce("_stated", "_inferred").alias("preferred_channel"),
         source.alias("preferred_channel_source"),
-        pl.col("messages_count").fill_null(0),
+        pl.col("^.*_count$").fill_null(0),
+        pl.col("unsubscribed").fill_null(False),
         pl.col("time_zone").fill_null(UTC),
         pl.col("fatigued").fill_null(False),
     )
     return ready.rename({ID: "customer_id"}).sort("customer_id").select(ENGAGEMENT.names).to_arrow().cast(ENGAGEMENT)
+
+
+def _counts(messages: pl.DataFrame) -> pl.DataFrame:
+    flags = [pl.col(name).sum().cast(pl.Int64).alias(f"{name}_count") for name in ("delivered", "opened", "clicked")]
+    counts = messages.group_by(ID).agg(
+        pl.len().cast(pl.Int64).alias("messages_count"), *flags, pl.col("unsubscribed").any()
+    )
+    delivered, opened, clicked = (pl.col(f"{name}_count") for name in ("delivered", "opened", "clicked"))
+    return counts.with_columns(
+        pl.when(delivered > 0).then(opened / delivered).alias("open_rate"),
+        pl.when(opened > 0).then(clicked / opened).alias("click_rate"),
+    )
 
 
 def _stated(bucket: Mapping[str, pa.Table], as_of: datetime) -> pl.DataFrame:

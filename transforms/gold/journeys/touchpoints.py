@@ -25,6 +25,7 @@ INPUTS: Mapping[str, tuple[str, ...]] = {
     "CUSTOMER_SERVICE_INTERACTIONS": (ID, "INTERACTION_DATE", "INTERACTION_TYPE"),
 }  # fmt: skip
 ORDER, VISIT = "ORDER", "VISIT"
+TOUCH_STEPS = (VISIT, "OPENED", "CLICKED")  # those of marketing
 _AT = pa.timestamp("us", tz="UTC")
 TOUCHPOINT_ROWS: pa.Schema = pa.schema(
     [
@@ -90,7 +91,7 @@ def marketing_touches(touchpoints: pl.DataFrame, level: str, currency: str | Non
     `level`: "channel", or "campaign": the campaign's id, where there is none the channel in brackets. The value of
     orders in other currencies than `currency` is not counted, the conversion is.
     """
-    touch = pl.col("step").is_in([VISIT, "OPENED", "CLICKED"])
+    touch = pl.col("step").is_in(TOUCH_STEPS)
     label = pl.col("channel").fill_null("UNKNOWN")
     if level == "campaign":
         label = pl.coalesce("campaign_id", pl.concat_str(pl.lit("("), label, pl.lit(")")))
