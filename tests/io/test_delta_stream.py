@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import apache_beam as beam
 import pyarrow as pa
 import pytest
+from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.sdf_utils import RestrictionTrackerView, ThreadsafeRestrictionTracker
 from apache_beam.testing.test_stream import TestStream
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.window import GlobalWindows, TimestampedValue
@@ -20,13 +23,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.batches import register_batch_coder
+from transforms.io import delta_stream
 from transforms.io.delta import append_rows, maintain, read_table
 from transforms.io.delta_committer import PositionCommitter, PositionGap
 from transforms.io.delta_notes import read_notes
 from transforms.io.delta_positions import Fenced, OwnerWatch, position_app, positions, take_over
 from transforms.io.delta_ranges import StreamWrite, write_ranges
-from transforms.io.delta_stream import WriteStream, arrival_windows
+from transforms.io.delta_stream import ReadCommitted, WriteStream, arrival_windows
 from transforms.io.delta_table import open_table
+from transforms.io.delta_tail import Backlog
 from transforms.positions import Piece
 
 SCHEMA = pa.schema(
@@ -261,6 +266,47 @@ def test_on_beam(tmp_path: Path) -> None:
             | WriteStream(write)
         )
     assert found(uri) == expected(99)
+
+
+@pytest.fixture
+def backlog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Backlog:
+    """Positions 7 to 99 of the first log, and none of the second, 30 a piece."""
+    monkeypatch.setattr(delta_stream, "PIECE_POSITIONS", 30)
+    uri = str(tmp_path / "orders")
+    write = writer(uri, take_over(uri, SCHEMA, ("_month",), "orders"))
+    offer(PositionCommitter(write), write, [piece(log, 0, 99) for log in LOGS])
+    return Backlog(uri, "orders", {LOGS[0]: 7, LOGS[1]: 100}, log_column="_log")
+
+
+PIECES = [
+    (LOGS[0], low, high, rows(LOGS[0], low, high)["_position"].to_pylist())
+    for low, high in ((7, 36), (37, 66), (67, 96), (97, 99))
+]
+
+
+def seen(piece: Piece) -> tuple[str, int, int, list[int]]:
+    return piece.log, piece.low, piece.high, piece.rows.column(0).to_pylist()
+
+
+def test_a_backlog_is_read_whole(backlog: Backlog) -> None:
+    with beam.Pipeline(runner=FnApiRunner()) as root:
+        commits = root | "None" >> beam.Create([], reshuffle=False)
+        assert_that(commits | ReadCommitted(backlog, ("_position",)) | beam.Map(seen), equal_to(PIECES))
+
+
+def test_a_backlog_comes_a_piece_a_bundle_and_each_lets_go_of_the_one_before(backlog: Backlog) -> None:
+    fn = delta_stream._BacklogFn(backlog, ("_position",))
+    found, rest, watermark = [], fn.initial_restriction(LOGS[0]), ManualWatermarkEstimator(None)
+    while rest is not None:
+        tracker = ThreadsafeRestrictionTracker(fn.create_tracker(rest))
+        (element,) = fn.process(LOGS[0], RestrictionTrackerView(tracker), watermark)
+        tracker.check_done()
+        found.append((seen(element.value), element.timestamp))
+        assert watermark.current_watermark() == element.timestamp < 0
+        deferred = tracker.deferred_status()
+        rest = deferred[0] if deferred else None
+    assert [piece for piece, _ in found] == PIECES
+    assert all(later - earlier >= 60 for (_, earlier), (_, later) in pairwise(found))
 
 
 def test_what_comes_behind_the_watermark_leaves_at_once_and_is_not_dropped() -> None:

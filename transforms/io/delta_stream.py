@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import apache_beam as beam
+from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
+from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.metrics import Metrics
+from apache_beam.transforms.core import RestrictionProvider
 from apache_beam.transforms.trigger import AccumulationMode, AfterCount, AfterWatermark
-from apache_beam.transforms.window import FixedWindows, GlobalWindows
-from apache_beam.utils.timestamp import Duration
+from apache_beam.transforms.window import FixedWindows, GlobalWindows, TimestampedValue
+from apache_beam.utils.timestamp import MIN_TIMESTAMP, Duration
 
 from transforms.batches import register_batch_coder
 from transforms.io import storage
 from transforms.io.delta_committer import StreamCommit, committer
 from transforms.io.delta_ranges import Range, StreamWrite, write_ranges
-from transforms.io.delta_tail import Backlog, read_range
+from transforms.io.delta_tail import PIECE_POSITIONS, Backlog, read_range
 from transforms.positions import Piece
 
+_APART = Duration(60)
 _LATENESS = Duration(3600)  # an engine keeps a little of each window for as long
 
 
@@ -125,12 +130,44 @@ class _ReadBackFn(beam.DoFn):
             yield Piece(part.log, part.low, part.high, read_range(done.uri, part, self._columns), part.gap)
 
 
-class _BacklogFn(beam.DoFn):
+class _BacklogFn(beam.DoFn, RestrictionProvider):
+    """A piece a bundle, however much there is, so that an engine has no more than that in hand at a time.
+
+    What is read back tells no arrival: its timestamps are at the beginning of time, so far apart that what gathers
+    windows of arrival lets go of each piece before the next one comes.
+    """
+
     def __init__(self, backlog: Backlog, columns: tuple[str, ...]) -> None:
         self._backlog, self._columns = backlog, columns
 
-    def process(self, log: str) -> Iterator[Piece]:
-        yield from self._backlog.pieces(log, self._columns)
+    def initial_restriction(self, log: str) -> OffsetRange:
+        first = self._backlog.logs[log]
+        return OffsetRange(first, max(first, self._backlog.last(log) + 1))
+
+    def create_tracker(self, restriction: OffsetRange) -> OffsetRestrictionTracker:
+        return OffsetRestrictionTracker(restriction)
+
+    def restriction_size(self, log: str, restriction: OffsetRange) -> int:
+        return restriction.size()  # type: ignore[no-any-return]
+
+    def split(self, log: str, restriction: OffsetRange) -> Iterator[OffsetRange]:
+        yield restriction  # the pieces of a log are wanted in order
+
+    def process(
+        self,
+        log: str,
+        tracker: Any = beam.DoFn.RestrictionParam(),
+        watermark: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),
+    ) -> Iterator[TimestampedValue]:
+        wanted = tracker.current_restriction()
+        high = min(wanted.start + PIECE_POSITIONS, wanted.stop) - 1
+        if not tracker.try_claim(max(high, wanted.start)):
+            return
+        at = (watermark.current_watermark() or MIN_TIMESTAMP) + _APART
+        rows = self._backlog.rows(log, wanted.start, high, self._columns)
+        yield TimestampedValue(Piece(log, wanted.start, high, rows), at)
+        watermark.set_watermark(at)
+        tracker.defer_remainder(Duration(0))
 
 
 class _WriteRangesFn(beam.DoFn):

@@ -35,11 +35,15 @@ class Backlog:
     position: str = "_position"
 
     def pieces(self, log: str, columns: tuple[str, ...]) -> Iterator[Piece]:
-        """The rows from the position wanted to the last one that is in the table now, in order."""
-        last = positions(self.uri, self.stream, [log])[log]
+        """The rows from the position wanted to the last one, in order."""
+        last = self.last(log)
         for low in range(self.logs[log], last + 1, PIECE_POSITIONS):
             high = min(last, low + PIECE_POSITIONS - 1)
             yield Piece(log, low, high, self.rows(log, low, high, columns))
+
+    def last(self, log: str) -> int:
+        """The last position of a log that is in the table now; -1 where there is none."""
+        return positions(self.uri, self.stream, [log])[log]
 
     def rows(self, log: str, low: int, high: int, columns: tuple[str, ...]) -> pa.RecordBatch:
         """The rows of one log from position `low` to `high`, ordered by position."""

@@ -15,9 +15,10 @@ import pyarrow as pa
 from pipelines.prism import Prism
 from pipelines.stream_config import StreamConfig
 from pipelines.supervisor import Supervisor
+from tests.benchmarks.stream.sender import LightSender
 from tests.event_hubs import LoopbackProcess
 from tests.stream_chaos import HUB, TABLE, rows_from
-from transforms.io.event_hubs import HubConnection, HubSender
+from transforms.io.event_hubs import HubConnection
 
 PARTITIONS = 2
 WARM_UP_SECONDS = 10.0
@@ -55,7 +56,7 @@ def send_at(
 ) -> tuple[int, float]:
     """Sends single rows at a rate, numbered from `first`, while `go_on`; (rows, rows/s that it came to)."""
     sent, begun, step = 0, time.monotonic(), max(1, int(rate / 20))
-    with HubSender(HubConnection(server.connection_string()), HUB, TABLE, "row", "CUSTOMER_ID") as sender:
+    with LightSender(HubConnection(server.connection_string()), HUB, TABLE, "row", "CUSTOMER_ID") as sender:
         while time.monotonic() - begun < seconds and go_on():
             sender.send(visits_from(first + sent, step))
             sent += step
