@@ -23,7 +23,7 @@ from transforms.gold.value.lifetime import (
     Valuation,
     ValueRules,
     value_customers,
-    value_rows,
+    value_parts,
 )
 from transforms.gold.value.own_file import OWN, TARGETS, orders_of
 from transforms.io.table_file import TableFile
@@ -109,12 +109,14 @@ def run_clv(
         with out.working("valuing customers"):
             ledger = read_ledger(sources, day, refusals, result)
             valuation = value_customers(ledger, rules)
-            rows = value_rows(ledger, valuation)
-            made.write(rows)
-        result.rejected, result.customers = refusals.counts, rows.num_rows
+            totals = _Totals()
+            for rows in value_parts(ledger, valuation):
+                made.write(rows)
+                totals.add(rows)
+        result.rejected, result.customers = refusals.counts, len(ledger)
     _say_fit(ledger, valuation, out)
     _say_contest(valuation, out)
-    _say_value(rows, valuation, out)
+    _say_value(totals, valuation, out)
     seconds = perf_counter() - start
     out.say(
         f"clv: {counted(result.rows, 'row')}, {counted(result.customers, 'customer')} in {seconds:.1f} s: {out_path}",
@@ -236,21 +238,32 @@ def _say_winner(valuation: Valuation, latest: dict[str, Any], out: Output) -> No
                 else f"in the latest holdout it does not beat the {', the '.join(losing)}")  # fmt: skip
 
 
-def _say_value(rows: pa.Table, valuation: Valuation, out: Output) -> None:
-    table = pl.DataFrame(pl.from_arrow(rows))
-    totals = []
-    for days in HORIZONS_DAYS:
-        for (currency,), part in table.group_by("currency", maintain_order=True):
-            totals.append(
-                {
-                    "days": days,
-                    "currency": currency or "",
-                    "model": valuation.served[days],
-                    "expected orders": round(float(part[f"expected_orders_{days}_days"].sum()), 1),
-                    "expected value": round(float(part[f"expected_value_{days}_days"].sum()), 2),
-                }
-            )
-    shown = sorted(totals, key=lambda row: (row["days"], -row["expected value"]))
+class _Totals:
+    """What all customers are expected to order and be worth: by horizon and currency, in order of coming."""
+
+    def __init__(self) -> None:
+        self.of: dict[tuple[int, str], list[float]] = {}
+
+    def add(self, rows: pa.Table) -> None:
+        for (currency,), part in pl.DataFrame(pl.from_arrow(rows)).group_by("currency", maintain_order=True):
+            for days in HORIZONS_DAYS:
+                total = self.of.setdefault((days, str(currency or "")), [0.0, 0.0])
+                for i, what in enumerate(("orders", "value")):
+                    total[i] += float(part[f"expected_{what}_{days}_days"].sum())
+
+
+def _say_value(totals: _Totals, valuation: Valuation, out: Output) -> None:
+    table: list[dict[str, Any]] = [
+        {
+            "days": days,
+            "currency": currency,
+            "model": valuation.served[days],
+            "expected orders": round(orders, 1),
+            "expected value": round(value, 2),
+        }
+        for (days, currency), (orders, value) in totals.of.items()
+    ]
+    shown = sorted(table, key=lambda row: (row["days"], -row["expected value"]))
     out.table("expected", shown if out.as_json else shown[:12])
     beyond = [days for days in HORIZONS_DAYS if days > valuation.fitted.base_days]
     if beyond and valuation.contest.judged:

@@ -62,7 +62,7 @@ def value(source: str, out: str) -> dict[str, object]:
     import pyarrow.parquet as pq
 
     from transforms.gold.value.ledger import open_ledger
-    from transforms.gold.value.lifetime import value_customers, value_rows
+    from transforms.gold.value.lifetime import CUSTOMER_VALUE, value_customers, value_parts
 
     steps, start = {}, perf_counter()
 
@@ -75,11 +75,11 @@ def value(source: str, out: str) -> dict[str, object]:
     step("read")
     valuation = value_customers(ledger)
     step("contest and fit")
-    rows = value_rows(ledger, valuation)
-    step("score")
-    pq.write_table(rows, out)
-    step("write")
-    return {"customers": rows.num_rows, "order_days": len(ledger.day), "histories": valuation.fitted.histories,
+    with pq.ParquetWriter(out, CUSTOMER_VALUE) as file:
+        for rows in value_parts(ledger, valuation):
+            file.write_table(rows)
+    step("score and write")
+    return {"customers": len(ledger), "order_days": len(ledger.day), "histories": valuation.fitted.histories,
             "winner": valuation.contest.winner, "steps": steps}  # fmt: skip
 
 

@@ -76,6 +76,8 @@ def test_a_row_depends_on_nothing_but_the_customer_and_what_was_fitted(valued):
     chosen = np.arange(len(ledger)) % 3 == 1
     part = pl.DataFrame(value_rows(ledger.take(chosen), valuation))
     assert part.equals(whole.filter(pl.Series(chosen)))
+    parts = [pl.DataFrame(value_rows(each, valuation)) for each in ledger.parts(400)]
+    assert [p.height for p in parts] == [400, 400, 400, 300] and pl.concat(parts).equals(whole)
     assert whole["customer_id"].to_list() == sorted(whole["customer_id"].to_list())
 
 

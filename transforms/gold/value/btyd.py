@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
-from scipy.optimize import minimize
 from scipy.special import betaln, expit, gammaln, psi
+
+from transforms.gold.value.climb import Cost, climb
 
 WEEK_DAYS = 7.0
 _NODES = 32  # of the quadrature: relative error below 1e-6 down to alpha = t / 100
@@ -54,6 +55,10 @@ class Histories:
         x, t_x, T = (values[new] for values in columns)
         return cls(x, t_x, T, count, inverse)
 
+    def every(self, k: int) -> Histories:
+        """Every k-th history; customers are not told which is theirs."""
+        return Histories(self.x[::k], self.t_x[::k], self.T[::k], self.count[::k], self.inverse[:0])
+
     @property
     def repeaters(self) -> int:
         """Customers with a repeat order."""
@@ -88,15 +93,25 @@ class Btyd:
         Beta density. Gauss-Jacobi quadrature computes it for any parameters, where the series does not always converge.
         """
         x, t_x, T = (np.asarray(values, dtype=float) for values in (x, t_x, T))
-        result = np.empty(len(x))
-        for repeats in np.unique(x):
-            here = np.flatnonzero(x == repeats)
+        return self._if_alive(x, T, weeks) * self.alive(x, t_x, T)
+
+    def _if_alive(self, x: np.ndarray, T: np.ndarray, weeks: float) -> np.ndarray:
+        """`expected` of customers who are alive: of distinct x and T, since t_x tells only whether they are."""
+        order = np.lexsort((T, x))
+        new = np.ones(len(x), dtype=bool)
+        new[1:] = (np.diff(x[order]) != 0) | (np.diff(T[order]) != 0)
+        distinct = order[new]
+        found = np.empty(len(distinct))
+        starts = np.flatnonzero(np.diff(x[distinct], prepend=-1.0))
+        for start, end in zip(starts, [*starts[1:], len(distinct)], strict=True):
+            repeats = x[distinct[start]]
             nodes, weights = _beta_nodes(self.a, self.b + repeats + self.flips)
-            for rows in np.array_split(here, len(here) // 50_000 + 1):
-                growth = np.log1p(np.multiply.outer(weeks / (self.alpha + T[rows]), nodes))
-                # Summed row by row: a matrix product may round differently for other neighbours.
-                result[rows] = (-np.expm1(-(self.r + repeats) * growth) * (weights / nodes)).sum(axis=1)
-        return result * self.alive(x, t_x, T)
+            growth = np.log1p(np.multiply.outer(weeks / (self.alpha + T[distinct[start:end]]), nodes))
+            # Summed row by row: a matrix product may round differently for other neighbours.
+            found[start:end] = (-np.expm1(-(self.r + repeats) * growth) * (weights / nodes)).sum(axis=1)
+        result = np.empty(len(x))
+        result[order] = found[np.cumsum(new) - 1]
+        return result
 
     def quantile(self, x: np.ndarray, t_x: np.ndarray, T: np.ndarray, weeks: float, level: float) -> np.ndarray:
         """The least number of order days in the coming weeks that is not exceeded with the probability `level`.
@@ -134,41 +149,19 @@ def fit(histories: Histories, name: str) -> Btyd:
     stopping; check `histories.repeaters` first.
     """
     flips = NAMES[name]
-    repeats, of = np.unique(histories.x, return_inverse=True)
-    people, customers = np.bincount(of, weights=histories.count), histories.count.sum()
-
-    def cost(logs: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = _likelihood(logs, flips, histories, repeats, of, people)
-        return -value / customers, -slope / customers
-
-    options = {"maxiter": 500, "ftol": 1e-13, "gtol": 1e-8}
-    found = []
-    for start in _starts(histories, name):
-        found.append(minimize(cost, start, jac=True, method="L-BFGS-B", bounds=[_LOG_BOUNDS] * 4, options=options))
-        if found[-1].success:
-            break
-    best = min(found, key=lambda result: result.fun)
-    r, alpha, a, b = (float(value) for value in np.exp(best.x))
-    return Btyd(r, alpha, a, b, flips, -float(best.fun) * float(customers), bool(best.success))
-
-
-def _starts(histories: Histories, name: str) -> list[np.ndarray]:
-    """Where to look from: a rule of thumb and another should that fail; with many, what every k-th history gives."""
-    every = len(histories.x) // _MANY
-    if every > 1:
-        h = histories
-        near = fit(Histories(h.x[::every], h.t_x[::every], h.T[::every], h.count[::every], h.inverse[:0]), name)
-        return [np.log([near.r, near.alpha, near.a, near.b])]
     weeks = float(np.average(histories.T, weights=histories.count)) + 1.0
-    return [np.log(start) for start in ((1.0, weeks, 1.0, 2.5), (0.3, weeks / 4, 0.7, 2.0))]
+    starts = ((1.0, weeks, 1.0, 2.5), (0.3, weeks / 4, 0.7, 2.0))
+    whole = _Terms.of(histories)
+    every = len(histories.x) // _MANY
+    part = _Terms.of(histories.every(every)).cost(flips) if every > 1 else None
+    found = climb(whole.cost(flips), starts, _LOG_BOUNDS, part)
+    r, alpha, a, b = (float(value) for value in np.exp(found.at))
+    return Btyd(r, alpha, a, b, flips, -found.cost * float(whole.customers), found.converged)
 
 
 def log_likelihood(model: Btyd, histories: Histories) -> tuple[float, np.ndarray]:
     """The log-likelihood and its gradient by the logarithms of r, alpha, a and b."""
-    repeats, of = np.unique(histories.x, return_inverse=True)
-    people = np.bincount(of, weights=histories.count)
-    logs = np.log([model.r, model.alpha, model.a, model.b])
-    return _likelihood(logs, model.flips, histories, repeats, of, people)
+    return _likelihood(np.log([model.r, model.alpha, model.a, model.b]), model.flips, _Terms.of(histories))
 
 
 def _gone(
@@ -183,28 +176,77 @@ def _gone(
     return np.where(could, expit(odds), 0.0), silent, last
 
 
-def _likelihood(
-    logs: np.ndarray, flips: int, histories: Histories, repeats: np.ndarray, of: np.ndarray, people: np.ndarray
-) -> tuple[float, np.ndarray]:
-    """Equation 6; what depends on x alone is computed once for each x (`repeats`, with how many `people`)."""
+@dataclass(frozen=True)
+class _Axis:
+    """The distinct values of one number of a history; `of`: which of them each history has; `count`, `orders`:
+    customers with it, and their repeat order days."""
+
+    value: np.ndarray
+    of: np.ndarray
+    count: np.ndarray
+    orders: np.ndarray
+
+    @classmethod
+    def along(cls, values: np.ndarray, histories: Histories) -> _Axis:
+        value, of = np.unique(values, return_inverse=True)
+        count = np.bincount(of, histories.count)
+        return cls(value, of.astype(np.int32), count, np.bincount(of, histories.count * histories.x))
+
+    def sums(self, weights: np.ndarray) -> np.ndarray:
+        return np.bincount(self.of, weights, len(self.value))
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """Histories by their distinct numbers: logarithms and gamma functions are computed once for each of these."""
+
+    x: _Axis
+    t_x: _Axis
+    T: _Axis
+    count: np.ndarray
+    repeats: np.ndarray
+    customers: float
+
+    @classmethod
+    def of(cls, h: Histories) -> _Terms:
+        x, t_x, T = (_Axis.along(values, h) for values in (h.x, h.t_x, h.T))
+        return cls(x, t_x, T, h.count, h.x, float(h.count.sum()))
+
+    def cost(self, flips: int) -> Cost:
+        def mean(logs: np.ndarray) -> tuple[float, np.ndarray]:
+            value, slope = _likelihood(logs, flips, self)
+            return -value / self.customers, -slope / self.customers
+
+        return mean
+
+
+def _likelihood(logs: np.ndarray, flips: int, h: _Terms) -> tuple[float, np.ndarray]:
+    """Equation 6, as ln(e^A3 + e^A4) = A3 + ln(1 + e^(A4 - A3)); only this last term is each history's own."""
     r, alpha, a, b = np.exp(logs)
-    x, count = histories.x, histories.count
-    gone, silent, last = _gone(logs, flips, x, histories.t_x, histories.T)
-    b_x = b + repeats + flips
-    by_x = gammaln(r + repeats) - gammaln(r) + r * np.log(alpha) + gammaln(a + b) - gammaln(b)
+    x, people, customers = h.x.value, h.x.count, h.customers
+    silent, last = np.log(alpha + h.T.value), np.log(alpha + h.t_x.value)
+    coins = b + x + flips - 1
+    could = coins > 0 if flips else x > 0
+    with np.errstate(divide="ignore"):
+        first = np.where(could, np.log(a) - np.log(np.where(could, coins, 1.0)), -np.inf)
+    odds = first[h.x.of] + (r + x)[h.x.of] * (silent[h.T.of] - last[h.t_x.of])
+    small = np.exp(-np.abs(odds))
+    weighted = np.where(odds > 0, 1.0, small) / (1.0 + small) * h.count  # customers who have stopped
+    b_x = b + x + flips
+    by_x = gammaln(r + x) - gammaln(r) + r * np.log(alpha) + gammaln(a + b) - gammaln(b)
     by_x += gammaln(b_x) - gammaln(a + b_x)
-    # ln(e^A3 + e^A4) = A3 - ln(1 - gone), as e^A4 / (e^A3 + e^A4) = gone; near 1 it is A4 - ln(gone) that is exact.
-    alive_part = -(r + x) * silent - np.log1p(-np.minimum(gone, 0.5))
-    coins = np.maximum(b + x + flips - 1, np.finfo(float).tiny)
-    gone_part = np.log(a) - np.log(coins) - (r + x) * last - np.log(np.maximum(gone, 0.5))
-    value = people @ by_x + count @ np.where(gone < 0.5, alive_part, gone_part)
-    weighted = count * gone
-    lost = np.bincount(of, weights=weighted, minlength=len(repeats))
-    d_r = people @ (psi(r + repeats) - psi(r) + np.log(alpha)) - (count - weighted) @ silent - weighted @ last
-    d_alpha = people.sum() * r / alpha - ((count - weighted) * (r + x)) @ np.exp(-silent)
-    d_alpha -= (weighted * (r + x)) @ np.exp(-last)
-    d_a = people @ (psi(a + b) - psi(a + b_x)) + weighted.sum() / a
-    d_b = people @ (psi(a + b) + psi(b_x) - psi(b) - psi(a + b_x)) - lost @ (1.0 / np.where(lost > 0, b_x - 1.0, 1.0))
+    value = (people * by_x).sum() - ((r * h.T.count + h.T.orders) * silent).sum()
+    value += ((np.maximum(odds, 0.0) + np.log1p(small)) * h.count).sum()
+    lost, lost_orders = h.x.sums(weighted), weighted * h.repeats
+    at_T, at_t = h.T.sums(weighted), h.t_x.sums(weighted)
+    orders_T, orders_t = h.T.sums(lost_orders), h.t_x.sums(lost_orders)
+    d_r = (people * (psi(r + x) - psi(r) + np.log(alpha))).sum()
+    d_r -= ((h.T.count - at_T) * silent).sum() + (at_t * last).sum()
+    d_alpha = customers * r / alpha - ((r * at_t + orders_t) / (alpha + h.t_x.value)).sum()
+    d_alpha -= ((r * (h.T.count - at_T) + h.T.orders - orders_T) / (alpha + h.T.value)).sum()
+    d_a = (people * (psi(a + b) - psi(a + b_x))).sum() + lost.sum() / a
+    d_b = (people * (psi(a + b) + psi(b_x) - psi(b) - psi(a + b_x))).sum()
+    d_b -= (lost / np.where(lost > 0, b_x - 1.0, 1.0)).sum()
     return float(value), np.array([d_r, d_alpha, d_a, d_b]) * np.exp(logs)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from transforms.gold.value.ledger import Ledger
+from transforms.gold.value.ledger import Ledger, running
 
 WINDOWS_DAYS = (30, 90, 180, 365)
 YEAR_DAYS = 365.25
@@ -54,21 +54,16 @@ class Known:
 
 def know(ledger: Ledger, day: int) -> Known:
     """What the ledger tells at the end of `day`."""
-    bought = ledger.orders > 0
-    owner, days, orders = ledger.owner[bought], ledger.day[bought], ledger.orders[bought]
-    buys = Ledger(ledger.customers, ledger.currency, ledger.mixed, ledger.unit, owner, days, orders,
-                  ledger.cents[bought])  # fmt: skip
-    start, end = _starts(owner, len(ledger)), buys.ends(day)
+    buys, days = ledger.buys, ledger.buys.day
+    start, end = buys.starts, buys.ends(day)
     who = np.flatnonzero(end > start)
     start, end = start[who], end[who]
-    value = _running(ledger.value)
-    back = _running(np.minimum(ledger.value, 0))
+    value, counted = ledger.running_value, buys.running_orders
+    back = running(np.minimum(ledger.value, 0))
     gap = np.diff(days, prepend=0)
-    gap[_starts(owner, len(ledger))[np.unique(owner)]] = 0
-    gaps = _running(gap.astype(float) ** 2)
-    counted = _running(orders)
-    all_end = ledger.ends(day)[who]
-    all_start = _starts(ledger.owner, len(ledger))[who]
+    gap[start] = 0
+    gaps = running(gap.astype(float) ** 2)
+    all_end, all_start = ledger.ends(day)[who], ledger.starts[who]
     since = [(np.maximum(buys.ends(day - w)[who], start), np.maximum(ledger.ends(day - w)[who], all_start))
              for w in WINDOWS_DAYS]  # fmt: skip
     return Known(
@@ -88,18 +83,8 @@ def happened(ledger: Ledger, who: np.ndarray, after: int, until: int) -> tuple[n
     What is sent back in a window may have been bought before it; a customer is never worth less than nothing.
     """
     low, high = ledger.ends(after)[who], ledger.ends(until)[who]
-    orders, value = _running(ledger.orders), _running(ledger.value)
+    orders, value = ledger.running_orders, ledger.running_value
     return orders[high] - orders[low], np.maximum(0.0, value[high] - value[low])
-
-
-def _running(values: np.ndarray) -> np.ndarray:
-    total = np.zeros(len(values) + 1)
-    np.cumsum(values, out=total[1:])
-    return total
-
-
-def _starts(owner: np.ndarray, customers: int) -> np.ndarray:
-    return np.searchsorted(owner, np.arange(customers))
 
 
 def matrix(known: Known, season: bool, horizon_days: int) -> tuple[np.ndarray, list[str]]:

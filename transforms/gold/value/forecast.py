@@ -83,16 +83,11 @@ class Outlook:
     _found: dict[tuple[str, int], Pair] = field(default_factory=dict)
 
     @cached_property
-    def histories(self) -> Histories:
-        return Histories.of(*self.known.weeks)
-
-    @cached_property
     def alive(self) -> np.ndarray:
         """The probability that a customer still buys, by the likelier classic model; NaN where there is none."""
         if self.fitted.likelier is None:
             return np.full(len(self.known.who), np.nan)
-        likelier, each = self.fitted.classic[self.fitted.likelier], self.histories
-        return likelier.alive(each.x, each.t_x, each.T)[each.inverse]
+        return self.fitted.classic[self.fitted.likelier].alive(*self.known.weeks)
 
     def of(self, model: str, days: int) -> Pair:
         """Expected (orders, value in cents of the models' unit) in the coming days; `model` is one of `fitted.able`."""
@@ -103,8 +98,8 @@ class Outlook:
         return self._found[model, days]
 
     def _classic(self, model: str, days: int) -> Pair:
-        fitted, each = self.fitted, self.histories
-        order_days = fitted.classic[model].expected(each.x, each.t_x, each.T, days / btyd.WEEK_DAYS)[each.inverse]
+        fitted = self.fitted
+        order_days = fitted.classic[model].expected(*self.known.weeks, days / btyd.WEEK_DAYS)
         mean = self.known.mean_value
         worth = mean if fitted.worth is None else fitted.worth.expected(self.known.days, mean)
         return order_days * fitted.orders_per_day, order_days * np.maximum(0.0, worth)

@@ -10,10 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import gammaln, psi
 
+from transforms.gold.value.climb import climb
+
 _LOG_BOUNDS = (-9.0, 20.0)
+_MANY = 20_000
 
 
 @dataclass(frozen=True)
@@ -48,53 +50,55 @@ def fit(orders: np.ndarray, mean: np.ndarray) -> GammaGamma:
     used = (orders > 0) & (mean > 0)
     if used.sum() < 2:
         raise ValueError(f"the Gamma-Gamma model needs two customers with orders of a positive mean, got {used.sum()}")
-    number, of = np.unique(orders[used], return_inverse=True)
     unit = float(np.exp(np.log(mean[used]).mean()))  # amounts in any unit look alike to the optimiser
-    rows = _Rows(orders[used], mean[used] / unit, number, np.bincount(of).astype(float), of)
-
-    def cost(logs: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = _likelihood(logs, rows)
-        return -value / len(rows.orders), -slope / len(rows.orders)
-
-    options = {"maxiter": 500, "ftol": 1e-14, "gtol": 1e-8}
-    starts = ((2.0, 2.0, 2.0), (6.0, 4.0, 0.5))
-    found = [
-        minimize(cost, np.log(s), jac=True, method="L-BFGS-B", bounds=[_LOG_BOUNDS] * 3, options=options)
-        for s in starts
-    ]
-    best = min(found, key=lambda result: result.fun)
-    p, q, v = (float(value) for value in np.exp(best.x))
-    total = -float(best.fun) * len(rows.orders) - len(rows.orders) * np.log(unit)
-    return GammaGamma(p, q, v * unit, float(total), bool(best.success))
+    rows = _Rows.of(orders[used], mean[used] / unit)
+    every = len(rows.orders) // _MANY
+    part = _Rows.of(rows.orders[::every], rows.mean[::every]).cost if every > 1 else None
+    found = climb(rows.cost, ((2.0, 2.0, 2.0), (6.0, 4.0, 0.5)), _LOG_BOUNDS, part)
+    p, q, v = (float(value) for value in np.exp(found.at))
+    total = -found.cost * len(rows.orders) - len(rows.orders) * np.log(unit)
+    return GammaGamma(p, q, v * unit, float(total), found.converged)
 
 
 def log_likelihood(model: GammaGamma, orders: np.ndarray, mean: np.ndarray) -> tuple[float, np.ndarray]:
     """The log-likelihood of means above 0 and its gradient by the logarithms of p, q and v."""
-    number, of = np.unique(np.asarray(orders, dtype=float), return_inverse=True)
-    rows = _Rows(
-        np.asarray(orders, dtype=float), np.asarray(mean, dtype=float), number, np.bincount(of).astype(float), of
-    )
+    rows = _Rows.of(np.asarray(orders, dtype=float), np.asarray(mean, dtype=float))
     return _likelihood(np.log([model.p, model.q, model.v]), rows)
 
 
 @dataclass(frozen=True)
 class _Rows:
+    """Customers, and what of the likelihood needs no parameter: `number`, distinct numbers of orders; `people` and
+    `log_mean`, how many have each, and the sum of the logarithms of their means."""
+
     orders: np.ndarray
     mean: np.ndarray
-    number: np.ndarray  # distinct numbers of orders
-    people: np.ndarray  # customers with each
-    of: np.ndarray
+    spent: np.ndarray
+    which: np.ndarray
+    number: np.ndarray
+    people: np.ndarray
+    log_mean: np.ndarray
+
+    @classmethod
+    def of(cls, orders: np.ndarray, mean: np.ndarray) -> _Rows:
+        number, of = np.unique(orders, return_inverse=True)
+        people = np.bincount(of).astype(float)
+        return cls(orders, mean, orders * mean, of.astype(np.int32), number, people, np.bincount(of, np.log(mean)))
+
+    def cost(self, logs: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = _likelihood(logs, self)
+        return -value / len(self.orders), -slope / len(self.orders)
 
 
 def _likelihood(logs: np.ndarray, rows: _Rows) -> tuple[float, np.ndarray]:
     p, q, v = np.exp(logs)
-    x, px = rows.number, p * rows.number
-    spent = rows.orders * rows.mean
-    total, log_mean = np.log(spent + v), np.log(rows.mean)
+    x, px, people = rows.number, p * rows.number, rows.people
+    pot = rows.spent + v
+    total = np.bincount(rows.which, np.log(pot), len(x))  # of each number of orders, as all below
+    share = np.bincount(rows.which, 1.0 / pot, len(x))
     by_number = gammaln(px + q) - gammaln(px) - gammaln(q) + q * np.log(v) + px * np.log(x)
-    share = 1.0 / (spent + v)
-    value = rows.people @ by_number + (p * rows.orders - 1.0) @ log_mean - (p * rows.orders + q) @ total
-    d_p = rows.people @ (x * (psi(px + q) - psi(px) + np.log(x))) + rows.orders @ (log_mean - total)
-    d_q = rows.people @ (psi(px + q) - psi(q) + np.log(v)) - total.sum()
-    d_v = len(rows.orders) * q / v - (p * rows.orders + q) @ share
+    value = (people * by_number + (px - 1.0) * rows.log_mean - (px + q) * total).sum()
+    d_p = (people * x * (psi(px + q) - psi(px) + np.log(x)) + x * (rows.log_mean - total)).sum()
+    d_q = (people * (psi(px + q) - psi(q) + np.log(v)) - total).sum()
+    d_v = people.sum() * q / v - ((px + q) * share).sum()
     return float(value), np.array([d_p, d_q, d_v]) * np.exp(logs)

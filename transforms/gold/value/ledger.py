@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -73,6 +73,38 @@ class Ledger:
             self.unit[chosen], number[self.owner[keep]], self.day[keep], self.orders[keep], self.cents[keep],
         )  # fmt: skip
 
+    def parts(self, customers: int) -> Iterator[Ledger]:
+        """So many customers at a time, in their order."""
+        for start in range(0, len(self), customers):
+            end = min(start + customers, len(self))
+            low, high = np.searchsorted(self.owner, [start, end])
+            entries = (self.owner[low:high] - start, self.day[low:high], self.orders[low:high], self.cents[low:high])
+            who = (self.customers[start:end], self.currency[start:end], self.mixed[start:end], self.unit[start:end])
+            yield Ledger(*who, *entries)
+
+    @cached_property
+    def buys(self) -> Ledger:
+        """Only the entries that are order days."""
+        kept = self.orders > 0
+        entries = (self.owner[kept], self.day[kept], self.orders[kept], self.cents[kept])
+        return Ledger(self.customers, self.currency, self.mixed, self.unit, *entries)
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """The first entry of each customer, or where it would be."""
+        counts = np.bincount(self.owner, minlength=len(self))
+        return np.cumsum(counts) - counts
+
+    @cached_property
+    def running_orders(self) -> np.ndarray:
+        """Orders before each entry; one more for all."""
+        return running(self.orders)
+
+    @cached_property
+    def running_value(self) -> np.ndarray:
+        """`value` before each entry; one more for all."""
+        return running(self.value)
+
     @cached_property
     def value(self) -> np.ndarray:
         """Cents of each entry in the models' unit, whole, so that running sums are exact whoever came before."""
@@ -94,6 +126,13 @@ class Ledger:
         return np.searchsorted(keys, np.arange(len(self), dtype=np.int64) * _SHIFT + day, side="right")
 
 
+def running(values: np.ndarray) -> np.ndarray:
+    """The sum before each value, and after the last."""
+    total = np.zeros(len(values) + 1)
+    np.cumsum(values, out=total[1:])
+    return total
+
+
 def open_ledger(orders: pa.Table) -> Ledger:
     """The ledger of `orders` (columns of `ORDERS`), whatever their order.
 
@@ -104,7 +143,10 @@ def open_ledger(orders: pa.Table) -> Ledger:
     """
     rows = pl.DataFrame(pl.from_arrow(orders.select(ORDERS.names).cast(ORDERS)))
     ids = rows.select(pl.col("customer").unique().sort()).with_row_index("owner")
-    rows = rows.join(ids, on="customer", how="left").with_columns(pl.col("at").dt.date().cast(pl.Int32).alias("day"))
+    day = pl.col("at").dt.date().cast(pl.Int32).alias("day")
+    rows = rows.lazy().join(ids.lazy(), on="customer", how="left").select(
+        "owner", day, "amount_cents", "order_id", "currency"
+    ).collect()  # fmt: skip
     own = _currencies(rows, ids)
     counted = pl.col("amount_cents")
     if (own["currencies"] > 1).any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -56,6 +57,7 @@ class Valuation:
     units: dict[str | None, float] = field(default_factory=dict)
 
 
+_CUSTOMERS_A_PART = 200_000
 _DAY = pa.date32()
 _CENTS = 100.0
 
@@ -119,6 +121,11 @@ def _bounds(contest: Contest, model: str, days: int) -> tuple[Bounds, Bounds] | 
     latest = contest.judged[0]
     found = [learn_bounds(*both) for both in zip(latest.outlook.of(model, days), latest.came(days), strict=True)]
     return (found[0], found[1]) if found[0] is not None and found[1] is not None else None
+
+
+def value_parts(ledger: Ledger, valuation: Valuation) -> Iterator[pa.Table]:
+    """`value_rows` of some customers at a time, so that memory does not grow with the columns of all."""
+    return (value_rows(part, valuation) for part in ledger.parts(_CUSTOMERS_A_PART))
 
 
 def value_rows(ledger: Ledger, valuation: Valuation) -> pa.Table:
