@@ -131,11 +131,12 @@ def test_what_a_worker_raises_is_one_line_unless_asked_for():
     program = textwrap.dedent("""
         import logging; logging.basicConfig(level="ERROR")
         import apache_beam as beam, pipelines.__main__ as main
+        from pipelines.cli.options import Json
         from pipelines.options import Engine
         from transforms.errors import UserError
         def refuse(x): raise UserError("no disk", "here", "buy one")
         @main.app.command()
-        def fail(json: main.Json = False) -> None:
+        def fail(json: Json = False) -> None:
             with Engine().pipeline() as root:
                 root | beam.Create([1]) | beam.Map(refuse)
         main.main()
