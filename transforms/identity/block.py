@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +12,7 @@ from transforms.identity.encode import NONE, Encoded, dense
 from transforms.identity.keys import block_key
 from transforms.identity.rules import BlockingRule, IdentityRules
 
+Wanted = Callable[[np.ndarray, np.ndarray], np.ndarray]
 BLOCKS = pa.schema([
     pa.field("rule", pa.string(), nullable=False),
     pa.field("records", pa.int64(), nullable=False),  # with a key
@@ -88,10 +88,33 @@ class Candidates:
     def report(self) -> pa.Table:
         return pa.Table.from_pylist([block.report() for block in self.blocks], BLOCKS)
 
-    def chunks(self, size: int, every: int = 1) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Pairs (two arrays of record numbers, left below right), about `size` at a time; of `every` so many, one."""
+    def met_by(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """By which rules pairs are brought together: bit k (of uint32) is the k-th rule."""
+        found = np.zeros(len(left), np.uint32)
         for number, block in enumerate(self.blocks):
-            for left, right in _pairs(block, size * min(every, 8), every):
+            found |= block.meet(left, right).astype(np.uint32) << np.uint32(number)
+        return found
+
+    def still_met_by(self, left: np.ndarray, right: np.ndarray, before: np.ndarray) -> np.ndarray:
+        """`met_by` of old pairs that `before` brought together, where only blocks with new records were worked out."""
+        found = before.copy()
+        for number, block in enumerate(self.blocks):
+            bit = np.uint32(1 << number)
+            at = np.flatnonzero(((before & bit) > 0) & (block.key[left] >= 0))
+            found[at[~block.meet(left[at], right[at])]] &= ~bit
+        return found
+
+    def chunks(self, size: int, wanted: Wanted | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Pairs (two arrays of record numbers, left below right), about `size` at a time.
+
+        Args:
+          wanted: says of pairs, in any order of the two, whether (bool) they are; without it all are.
+        """
+        for number, block in enumerate(self.blocks):
+            for left, right in _pairs(block, size):
+                if wanted is not None:
+                    asked = wanted(left, right)
+                    left, right = left[asked], right[asked]
                 fresh = np.ones(len(left), bool)
                 for earlier in self.blocks[:number]:
                     fresh &= ~earlier.meet(left, right)
@@ -102,18 +125,18 @@ class Candidates:
                     yield np.minimum(left, right), np.maximum(left, right)
 
 
-def _pairs(block: Blocks, size: int, every: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _pairs(block: Blocks, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     counts = block.counts
-    upto = np.cumsum(counts)
-    total = int(upto[-1]) if len(upto) else 0
-    for begin in range(0, total, size):
-        number = np.arange(begin, min(total, begin + size), dtype=np.int64)
-        if every > 1:  # one in `every`, the same whatever the chunks
-            mixed = number.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(40)
-            number = number[mixed % np.uint64(every) == 0]
-        place = np.searchsorted(upto, number, side="right")
-        partner = block.starts[place] + number - (upto[place] - counts[place])
-        yield block.order[place], block.order[partner]
+    upto = np.cumsum(counts, dtype=np.int64)
+    begin = 0
+    while begin < len(counts):
+        done = int(upto[begin - 1]) if begin else 0
+        end = max(begin + 1, int(np.searchsorted(upto, done + size, side="right")))
+        place = np.repeat(np.arange(begin, end), counts[begin:end])
+        partner = block.starts[place] + np.arange(done, int(upto[end - 1])) - (upto - counts)[place]
+        if len(place):
+            yield block.order[place], block.order[partner]
+        begin = end
 
 
 def find_candidates(records: Encoded, rules: IdentityRules, within: bool = True) -> Candidates:
@@ -133,40 +156,66 @@ def find_candidates(records: Encoded, rules: IdentityRules, within: bool = True)
 
 
 def _blocks(records: Encoded, rule: BlockingRule, rules: IdentityRules, within: bool, work: _Work) -> Blocks:
-    key = _joined_all([work.key(name) for name in rule.keys])
-    if not records.new.all():  # blocks without a new record give no pairs
-        met = np.zeros(int(key.max(initial=0)) + 2, bool)
-        met[key[records.new]] = True
-        met[-1] = False  # where a record without a key looks
-        key = np.where(met[key], key, NONE)
-    coarse = _possible(key, records.new, within)
+    rows, key = _met(records, [work.key(name) for name in rule.keys])
+    new = records.new[rows]
+    coarse = _possible(key, new, within)
     refined = 0
     for name in rule.refine:
-        sizes = np.bincount(key[key >= 0], minlength=1)
-        large = (key >= 0) & (sizes[key] > rules.block_rows)
+        large = np.bincount(key, minlength=1)[key] > rules.block_rows
         if not large.any():
             break
         refined = refined or int(large.sum())
-        finer = work.key(name).astype(np.int64) + 1
+        finer = work.key(name)[rows].astype(np.int64) + 1
         width = int(finer.max(initial=0)) + 1
-        mixed = np.where(large, key * width + finer, key * width)
         # A record that was refined must not meet one that was not: they cannot share a block, whose key is in front.
-        key = dense(mixed, key < 0)
-    sizes = np.bincount(key[key >= 0], minlength=1)
-    windowed = (key >= 0) & (sizes[key] > rules.block_rows)
-    rows = np.flatnonzero((key >= 0) & (sizes[key] > 1))
-    second = [work.content[rows]] if windowed.any() else []
+        key = dense(np.where(large, key * width + finer, key * width))
+    sizes = np.bincount(key, minlength=1)[key]
+    windowed = sizes > rules.block_rows
+    shared = np.flatnonzero(sizes > 1)
     # Among records of a small block those of the first table come first; a windowed block keeps the order of content.
-    side = np.where(windowed[rows], 0, ~records.new[rows])
-    order = rows[np.lexsort((rows, *second, side, key[rows]))]
-    starts, ends = _reach(order, key, records.new, windowed, rules.window, within)
-    made = int((ends - starts).sum())
-    place = None
-    if windowed.any():
-        place = np.zeros(records.size, np.int32)
-        place[order] = np.arange(len(order))
-    left_out, small = max(0.0, coarse - made), [array.astype(np.int32) for array in (key, order, starts, ends)]
-    return Blocks(rule.name, small[0], small[1], small[2], small[3], windowed, place, rules.window, left_out, refined)
+    content = np.zeros(len(rows), np.int64)
+    content[windowed] = _by_content(records, rows[windowed])
+    side = np.where(windowed, 0, ~new)[shared]
+    order = shared[np.lexsort((shared, content[shared], side, key[shared]))]
+    starts, ends = _reach(order, key, new, windowed, rules.window, within)
+    left_out = max(0.0, coarse - int((ends - starts).sum()))
+    place = _spread(np.arange(len(order)), rows[order], records.size, 0) if windowed.any() else None
+    return Blocks(
+        rule.name, _spread(key, rows, records.size, NONE), rows[order].astype(np.int32), starts.astype(np.int32),
+        ends.astype(np.int32), _spread(windowed, rows, records.size, False), place, rules.window, left_out, refined,
+    )  # fmt: skip
+
+
+def _spread(values: np.ndarray, rows: np.ndarray, size: int, nothing: int | bool) -> np.ndarray:
+    """The values at these rows of `size`; `nothing` in the others."""
+    whole = np.full(size, nothing, bool if values.dtype == bool else np.int32)
+    whole[rows] = values
+    return whole
+
+
+def _met(records: Encoded, parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The records that have all parts of a key, and may meet a new record by it, and their key as a number from 0."""
+    there = np.logical_and.reduce([part >= 0 for part in parts])
+    fresh = records.new
+    if not fresh.all():  # blocks without a new record give no pairs; first by each part, which is quick
+        for part in parts:
+            there &= _of_new(part, fresh)[part]
+    rows = np.flatnonzero(there)
+    key = parts[0][rows].astype(np.int64)
+    for part in parts[1:]:
+        key = dense(key * (int(part.max(initial=0)) + 1) + part[rows])
+    if len(parts) > 1 and not fresh.all():
+        met = _of_new(key, fresh[rows])[key]
+        rows, key = rows[met], key[met]
+    return rows, dense(key)
+
+
+def _of_new(codes: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """For each code, and for NONE at the end, whether a new record has it."""
+    found = np.zeros(int(codes.max(initial=0)) + 2, bool)
+    found[codes[new]] = True
+    found[-1] = False
+    return found
 
 
 class _Work:
@@ -181,35 +230,28 @@ class _Work:
             self._keys[name] = block_key(self._records, name).astype(np.int32)  # codes are fewer than records
         return self._keys[name]
 
-    @cached_property
-    def content(self) -> np.ndarray:
-        return _by_content(self._records)
-
-
-def _joined_all(keys: list[np.ndarray]) -> np.ndarray:
-    whole = keys[0].astype(np.int64)
-    for part in keys[1:]:
-        missing = (whole < 0) | (part < 0)
-        whole = dense(whole * (int(part.max(initial=0)) + 1) + part, missing)
-    return dense(whole, whole < 0)
-
 
 def _possible(key: np.ndarray, new: np.ndarray, within: bool) -> float:
     """How many pairs the blocks hold before any refinement."""
-    sizes = np.bincount(key[key >= 0], minlength=1).astype(float)
-    fresh = np.bincount(key[(key >= 0) & new], minlength=len(sizes)).astype(float)
+    sizes = np.bincount(key, minlength=1).astype(float)
+    fresh = np.bincount(key[new], minlength=len(sizes)).astype(float)
     pairs = fresh * (sizes - fresh) + (fresh * (fresh - 1) / 2 if within else 0)
     return float(pairs.sum())
 
 
-def _by_content(records: Encoded) -> np.ndarray:
-    """A rank for each record such that records with much in common are near each other."""
+def _by_content(records: Encoded, rows: np.ndarray) -> np.ndarray:
+    """A rank for each of these records such that records with much in common are near each other."""
     names = ("surname", "given_name", "name", "birth_date", "postcode", "street", "email", "phone")
-    columns = [records.columns[name] for name in names if name in records.columns]
-    ranks = [np.append(c.values.rank("ordinal").to_numpy(), 0)[c.codes] for c in columns]
-    order = np.lexsort((np.arange(records.size), *reversed(ranks)))
-    place = np.empty(records.size, np.int64)
-    place[order] = np.arange(records.size)
+    ranks = []
+    for column in (records.columns[name] for name in names if name in records.columns):
+        codes = column.codes[rows]
+        used = np.unique(codes[codes >= 0])
+        rank = np.zeros(len(column.values) + 1, np.int64)
+        rank[used] = column.values.gather(used).rank("ordinal").to_numpy()
+        ranks.append(rank[codes])
+    order = np.lexsort((rows, *reversed(ranks)))
+    place = np.empty(len(rows), np.int64)
+    place[order] = np.arange(len(rows))
     return place
 
 

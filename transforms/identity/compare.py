@@ -14,11 +14,10 @@ from transforms.identity.rules import Comparison
 
 
 class Comparer:
-    """Compares pairs of these records; comparisons of columns without values are left out."""
+    """Compares pairs of these records on these comparisons."""
 
     def __init__(self, records: Encoded, comparisons: Iterable[Comparison]) -> None:
-        self.records = records
-        self.comparisons = tuple(c for c in comparisons if any(f in records.columns for f in _asked(c)))
+        self.records, self.comparisons = records, tuple(comparisons)
         self._work: list[Compare] = [comparer(c.kind, records, c.fields) for c in self.comparisons]
 
     def levels(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -28,11 +27,10 @@ class Comparer:
             found[:, k] = work(left, right)
         return found
 
-    def chance_of_same(self, k: int) -> float:
-        """The probability that two random records with a value have the same one."""
-        counts = self.records.column(self.comparisons[k].fields[0]).counts.astype(float)
-        total = self.records.column(self.comparisons[k].fields[0]).total
-        return float((counts * (counts - 1)).sum() / max(1.0, total * (total - 1)))
+
+def possible(records: Encoded, comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
+    """The comparisons of columns that any record has a value in."""
+    return tuple(c for c in comparisons if any(f in records.columns for f in _asked(c)))
 
 
 def _asked(comparison: Comparison) -> tuple[str, ...]:

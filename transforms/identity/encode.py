@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from transforms.identity.fields import FIELDS, RECORD_KEY
+from transforms.silver.keys import column_hashes
 
 NONE = -1
 
@@ -82,6 +83,11 @@ class Encoded:
     def size(self) -> int:
         return len(self.keys)
 
+    @cached_property
+    def hashes(self) -> np.ndarray:
+        """A number (uint64) for each record, made of its key: what is drawn by them depends on no other record."""
+        return column_hashes(self.keys.to_arrow(compat_level=pl.CompatLevel.oldest()))
+
     def only(self, rows: np.ndarray) -> Encoded:
         """The records with the values of those that `rows` (bool) names; how frequent values are stays known."""
         codes = {name: np.where(rows, column.codes, NONE) for name, column in self.columns.items()}
@@ -90,7 +96,9 @@ class Encoded:
         if len(names) == 2:
             used |= dict.fromkeys(names, np.union1d(used["given_name"], used["surname"]))
         columns = {name: column.only(codes[name], used[name]) for name, column in self.columns.items()}
-        return replace(self, columns=columns)
+        made = replace(self, columns=columns)
+        made.__dict__.update({name: self.__dict__[name] for name in ("hashes",) if name in self.__dict__})
+        return made
 
     def column(self, name: str) -> Column:
         """The column, or one without any value."""
@@ -135,15 +143,22 @@ def encode(values: pl.Series) -> tuple[np.ndarray, pl.Series]:
 
 def joined(parts: list[np.ndarray]) -> np.ndarray:
     """One code (int64 from 0) for each combination of codes; NONE where any part is NONE."""
-    whole = parts[0].astype(np.int64)
-    missing = whole < 0
+    there = np.logical_and.reduce([part >= 0 for part in parts])
+    whole = parts[0][there].astype(np.int64)
     for part in parts[1:]:
-        missing |= part < 0
-        whole = dense(whole * (int(part.max(initial=0)) + 1) + part, missing)
-    return np.where(missing, NONE, whole)
+        whole = dense(whole * (int(part.max(initial=0)) + 1) + part[there])
+    found = np.full(len(there), NONE, np.int64)
+    found[there] = whole
+    return found
 
 
-def dense(codes: np.ndarray, missing: np.ndarray) -> np.ndarray:
-    """The codes numbered from 0 without gaps, in their order."""
-    ranks = pl.Series(codes).set(pl.Series(missing), None).rank("dense")
-    return ranks.cast(pl.Int64).fill_null(0).to_numpy() - 1
+def dense(codes: np.ndarray) -> np.ndarray:
+    """The codes (int64, 0 or more) numbered from 0 without gaps."""
+    if not len(codes):
+        return codes
+    top = int(codes.max())
+    if top < 4 * len(codes) + 1_000:
+        used = np.zeros(top + 1, bool)
+        used[codes] = True
+        return (np.cumsum(used) - 1)[codes]
+    return np.asarray(pl.Series(codes).rank("dense").to_numpy().astype(np.int64) - 1)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from transforms.identity.compare import unpack
 from transforms.identity.encode import NONE, Encoded
 from transforms.identity.kinds import KINDS
+from transforms.identity.pairs import Pairs
 from transforms.identity.rules import Comparison, IdentityRules
 
 
@@ -25,15 +27,14 @@ class Proof:
             self.names.append(rule.name)
             self._codes.append(codes)
 
-    def rule_of(
-        self, left: np.ndarray, right: np.ndarray, levels: np.ndarray, comparisons: tuple[Comparison, ...]
-    ) -> np.ndarray:
+    def rule_of(self, pairs: Pairs, comparisons: tuple[Comparison, ...]) -> np.ndarray:
         """The first rule (place in `names`) that proves each pair; -1 for none, or where the records contradict it."""
-        found = np.full(len(left), -1, np.int64)
+        found = np.full(len(pairs), -1, np.int64)
         for number in reversed(range(len(self.names))):
             codes = self._codes[number]
-            found[(codes[left] == codes[right]) & (codes[left] >= 0)] = number
-        found[_contradicted(levels, comparisons)] = -1
+            found[(codes[pairs.left] == codes[pairs.right]) & (codes[pairs.left] >= 0)] = number
+        at = np.flatnonzero(found >= 0)
+        found[at[_contradicted(unpack(pairs.patterns[at], comparisons), comparisons)]] = -1
         return found
 
 

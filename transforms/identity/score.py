@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -11,15 +12,16 @@ import pyarrow.compute as pc
 
 from transforms.errors import UserError
 from transforms.identity.block import Candidates, find_candidates
-from transforms.identity.compare import Comparer
+from transforms.identity.compare import Comparer, possible, unpack
 from transforms.identity.encode import Encoded, encode_records
 from transforms.identity.fields import RECORD_KEY
 from transforms.identity.kinds import KINDS
 from transforms.identity.model import SAME, LinkModel
+from transforms.identity.pairs import Pairs
 from transforms.identity.proof import Proof
-from transforms.identity.rules import IdentityRules
+from transforms.identity.rules import Comparison, IdentityRules
 from transforms.identity.standard import standardise_records
-from transforms.identity.train import train_model
+from transforms.identity.train import Sample, draw_strangers, sample_candidates, sample_rate, train_model
 from transforms.identity.weigh import Evidence, odds_of_same
 
 EDGES = pa.schema([
@@ -51,15 +53,16 @@ class ScoredPairs:
       model: what was learned, or given.
       blocks: BLOCKS: how candidates were found and which were left out.
       compared: how many pairs were compared.
-      evidence, records: what the pairs were weighed by, and all records.
+      records: all records.
+      weighed: the edges as record numbers, in the same order.
     """
 
     edges: pa.Table
     model: LinkModel
     blocks: pa.Table
     compared: int
-    evidence: Evidence
     records: Encoded
+    weighed: Weighed
 
     def explain(self, left: str, right: str) -> pa.Table:
         """CONTRIBUTIONS of every comparison to the odds of these two records, the first row what all pairs start from.
@@ -69,16 +72,28 @@ class ScoredPairs:
         Raises:
           UserError: a record is unknown.
         """
-        comparer = Comparer(self.records, self.model.comparisons)
-        return _explain(Evidence(comparer, self.model.only(comparer.comparisons), self.records), left, right)
+        places = _places(self.records, pa.array([left, right], pa.string()))
+        pairs, bits = self._waterfall(places[:1], places[1:])
+        return _explained(self.records, self.model, places, unpack(pairs.patterns, self.model.comparisons)[0], bits[0])
 
     def contributions(self, edges: pa.Table) -> pa.Table:
         """The bits of each comparison for these edges: left, right, a column `bits_<comparison>` each."""
-        lefts, rights = (_places(self.evidence.comparer.records, edges[side]) for side in ("left", "right"))
-        bits = _waterfall(self.evidence, lefts, rights)[1]
+        lefts, rights = (_places(self.records, edges[side]) for side in ("left", "right"))
+        bits = self._waterfall(lefts, rights)[1]
         names = ["start", *(c.name for c in self.model.comparisons)]
         columns = {f"bits_{name}": pa.array(bits[:, k]) for k, name in enumerate(names)}
         return pa.table({"left": edges["left"], "right": edges["right"], **columns})
+
+    def _waterfall(self, left: np.ndarray, right: np.ndarray) -> tuple[Pairs, np.ndarray]:
+        """The pairs, and the bits that the start and then each comparison adds to the log of the odds."""
+        pairs = Pairs.compared(comparer_of(self.records, self.model.comparisons, left, right), left, right)
+        evidence, classes = Evidence(self.records, self.model), self.model.classes
+        running = np.zeros((len(left), len(classes)))
+        odds = [odds_of_same(running, classes)]
+        for part in evidence.each(pairs.left, pairs.patterns):
+            running = running + part
+            odds.append(odds_of_same(running, classes))
+        return pairs, np.diff(np.stack(odds, axis=1), axis=1, prepend=0) / _BIT
 
 
 def score_pairs(
@@ -108,49 +123,90 @@ def score_pairs(
         raise UserError(f"a {RECORD_KEY} is in both tables", "identity", "put the name of the source before the id")
     encoded = encode_records(first, second)
     candidates = find_candidates(encoded, rules, within)
-    asked = rules.comparisons if model is None else model.comparisons
-    met = encoded if model is None else encoded.only(candidates.rows())
-    comparer = Comparer(met, asked)
+    comparisons = possible(encoded, rules.comparisons if model is None else model.comparisons)
+    comparer = Comparer(encoded if model is None else encoded.only(candidates.rows()), comparisons)
     if model is None:
-        model = train_model(comparer, candidates, rules)
-    elif comparer.comparisons != model.comparisons:
-        model = model.only(comparer.comparisons)
-    evidence = Evidence(comparer, model, encoded)
-    edges, compared = _edges(evidence, candidates, Proof(encoded, rules), rules)
-    return ScoredPairs(edges, model, candidates.report(), compared, evidence, encoded)
-
-
-def _edges(evidence: Evidence, candidates: Candidates, proof: Proof, rules: IdentityRules) -> tuple[pa.Table, int]:
+        model = train_model(encoded, comparisons, take_sample(comparer, candidates, rules, within), within)
+    weigher = Weigher(encoded, model.only(comparisons), rules)
     kept, compared = [], 0
-    prior = np.log(evidence.model.classes)
-    start = float(np.logaddexp.reduce(prior[SAME]) - np.logaddexp.reduce(prior[~SAME]))
-    for left, right in candidates.chunks(rules.chunk_pairs):
-        compared += len(left)
-        levels = evidence.comparer.levels(left, right)
-        odds = odds_of_same(evidence.classes(left, right, levels), evidence.model.classes)
-        proven = proof.rule_of(left, right, levels, evidence.comparer.comparisons)
+    for chunk in candidates.chunks(rules.chunk_pairs):
+        compared += len(chunk[0])
+        kept.append(weigher.keep(Pairs.compared(comparer, *chunk), rules.keep_probability))
+    return weigher.scored(Weighed.concatenated(kept), candidates.report(), compared)
+
+
+def take_sample(comparer: Comparer, candidates: Candidates, rules: IdentityRules, within: bool) -> Sample:
+    """What the model of these records is learned from."""
+    every = sample_rate(comparer.records.size, rules)
+    strangers = draw_strangers(comparer.records, rules, within)
+    return Sample(sample_candidates(comparer, candidates, rules, every), Pairs.compared(comparer, *strangers), every)
+
+
+def comparer_of(records: Encoded, comparisons: tuple[Comparison, ...], left: np.ndarray, right: np.ndarray) -> Comparer:
+    """Compares these pairs, and needs nothing of other records."""
+    asked = np.zeros(records.size, bool)
+    asked[left] = asked[right] = True
+    return Comparer(records.only(asked), comparisons)
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """Pairs, the bits for one person, the probability, and which rule proves it (NONE: none does)."""
+
+    pairs: Pairs
+    weight: np.ndarray
+    probability: np.ndarray
+    proven: np.ndarray
+
+    @staticmethod
+    def concatenated(parts: Sequence[Weighed]) -> Weighed:
+        if not parts:
+            return Weighed(Pairs.concatenated([]), np.empty(0), np.empty(0), np.empty(0, np.int64))
+        numbers = (np.concatenate([getattr(p, name) for p in parts]) for name in ("weight", "probability", "proven"))
+        return Weighed(Pairs.concatenated([p.pairs for p in parts]), *numbers)
+
+    def take(self, at: np.ndarray) -> Weighed:
+        return Weighed(self.pairs.take(at), self.weight[at], self.probability[at], self.proven[at])
+
+
+class Weigher:
+    """Says how probable it is that compared pairs are one person."""
+
+    def __init__(self, records: Encoded, model: LinkModel, rules: IdentityRules) -> None:
+        self._records, self.model = records, model
+        self._evidence, self._proof = Evidence(records, model), Proof(records, rules)
+        prior = np.log(model.classes)
+        self._start = float(np.logaddexp.reduce(prior[SAME]) - np.logaddexp.reduce(prior[~SAME]))
+
+    def keep(self, pairs: Pairs, least: float) -> Weighed:
+        """The pairs of at least this probability."""
+        odds = odds_of_same(self._evidence.classes(pairs.left, pairs.patterns), self.model.classes)
+        proven = self._proof.rule_of(pairs, self.model.comparisons)
         probability = np.where(proven >= 0, np.maximum(PROOF_PROBABILITY, _probability(odds)), _probability(odds))
-        at = np.flatnonzero(probability >= rules.keep_probability)
-        kept.append((left[at], right[at], (odds[at] - start) / _BIT, probability[at], proven[at]))
-    parts = [np.concatenate(part) for part in zip(*kept, strict=True)] if kept else [np.empty(0)] * 5
-    return _table(evidence.comparer.records, parts, proof), compared
+        whole = Weighed(pairs, (odds - self._start) / _BIT, probability, proven)
+        return whole.take(np.flatnonzero(probability >= least))
 
+    def scored(self, weighed: Weighed, blocks: pa.Table, compared: int) -> ScoredPairs:
+        """All edges, in order."""
+        left, right, records = weighed.pairs.left, weighed.pairs.right, self._records
+        if not records.new.all():  # linked to another table: what is new is left
+            turn = ~records.new[left] & records.new[right]
+            left, right = np.where(turn, right, left), np.where(turn, left, right)
+        order = np.lexsort((right, left))
+        ordered = replace(weighed, pairs=replace(weighed.pairs, left=left, right=right)).take(order)
+        return ScoredPairs(self._edges(ordered), self.model, blocks, compared, records, ordered)
 
-def _table(records: Encoded, parts: list[np.ndarray], proof: Proof) -> pa.Table:
-    left, right, weight, probability, proven = parts
-    left, right, proven = left.astype(np.int64), right.astype(np.int64), proven.astype(np.int64)
-    if not records.new.all():  # linked to another table: what is new is left
-        turn = ~records.new[left] & records.new[right]
-        left, right = np.where(turn, right, left), np.where(turn, left, right)
-    frame = pl.DataFrame({
-        "l": left, "r": right, "weight": weight, "probability": probability,
-        "kind": np.where(proven >= 0, "deterministic", "probabilistic"),
-        "rule": np.array([*proof.names, "model"], object)[proven].tolist(),
-    }, schema_overrides={"kind": pl.String, "rule": pl.String})  # fmt: skip
-    frame = frame.sort("l", "r")
-    keys = records.keys
-    frame = frame.with_columns(left=keys.gather(frame["l"]), right=keys.gather(frame["r"]))
-    return frame.select(EDGES.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(EDGES)
+    def _edges(self, weighed: Weighed) -> pa.Table:
+        names = pl.Series("rule", [*self._proof.names, "model"], dtype=pl.String)
+        proven, keys = pl.Series(weighed.proven), self._records.keys
+        frame = pl.DataFrame({
+            "left": keys.gather(weighed.pairs.left), "right": keys.gather(weighed.pairs.right),
+            "weight": weighed.weight, "probability": weighed.probability, "proven": proven,
+            "rule": names.gather(pl.select(pl.when(proven < 0).then(len(names) - 1).otherwise(proven)).to_series()),
+        }).with_columns(
+            kind=pl.when(pl.col("proven") >= 0).then(pl.lit("deterministic")).otherwise(pl.lit("probabilistic"))
+        )  # fmt: skip
+        return frame.select(EDGES.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(EDGES)
 
 
 def _probability(odds: np.ndarray) -> np.ndarray:
@@ -166,27 +222,15 @@ def _places(records: Encoded, keys: pa.Array | pa.ChunkedArray) -> np.ndarray:
     return at
 
 
-def _waterfall(evidence: Evidence, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Levels, and the bits that the start and each comparison add to the log of the odds, one after the other."""
-    levels = evidence.comparer.levels(left, right)
-    running = np.zeros((len(left), len(evidence.model.classes)))
-    odds = [odds_of_same(running, evidence.model.classes)]
-    for part in evidence.each(left, right, levels):
-        running = running + part
-        odds.append(odds_of_same(running, evidence.model.classes))
-    return levels, np.diff(np.stack(odds, axis=1), axis=1, prepend=0) / _BIT
-
-
-def _explain(evidence: Evidence, left: str, right: str) -> pa.Table:
-    records = evidence.comparer.records
-    places = _places(records, pa.array([left, right], pa.string()))
-    levels, bits = _waterfall(evidence, places[:1], places[1:])
-    rows: list[dict[str, object]] = [{"comparison": "start", "level": "any pair", "bits": float(bits[0, 0])}]
-    for k, c in enumerate(evidence.model.comparisons):
+def _explained(
+    records: Encoded, model: LinkModel, places: np.ndarray, levels: np.ndarray, bits: np.ndarray
+) -> pa.Table:
+    rows: list[dict[str, object]] = [{"comparison": "start", "level": "any pair", "bits": float(bits[0])}]
+    for k, c in enumerate(model.comparisons):
         values = [_value(records, c.fields if c.kind == "area" else c.fields[:1], int(place)) for place in places]
-        name = KINDS[c.kind].names[levels[0, k]]
+        name = KINDS[c.kind].names[levels[k]]
         rows.append(
-            {"comparison": c.name, "level": name, "bits": float(bits[0, k + 1]), "left": values[0], "right": values[1]}
+            {"comparison": c.name, "level": name, "bits": float(bits[k + 1]), "left": values[0], "right": values[1]}
         )
     return pa.Table.from_pylist(rows, CONTRIBUTIONS)
 

@@ -1,31 +1,101 @@
-"""Learns a link model from the records themselves: random pairs show what strangers do, candidates the rest."""
+"""Learns a link model from the records themselves: random pairs show what strangers do, candidates the rest.
+
+Which pairs are looked at depends on the records' keys alone, each pair for itself. So the sample of today is that of
+yesterday and what is new, and the model is the same whether records come at once or day by day.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from transforms.identity.block import Candidates
-from transforms.identity.compare import Comparer, pack, unpack
+from transforms.identity.compare import Comparer, unpack
 from transforms.identity.encode import Encoded, joined
 from transforms.identity.kinds import KINDS
 from transforms.identity.learn import learn_model
 from transforms.identity.model import LinkModel
-from transforms.identity.rules import IdentityRules
+from transforms.identity.pairs import Pairs
+from transforms.identity.rules import Comparison, IdentityRules
 
-_SEED = 1969
+_CANDIDATES = 16  # a record has about so many
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
-def train_model(comparer: Comparer, candidates: Candidates, rules: IdentityRules) -> LinkModel:
-    """The model of these records, from a sample of the candidates that is the same in every run."""
-    new, within = candidates.new, candidates.within
-    fresh, size = float(new.sum()), float(len(new))
-    all_pairs = max(1.0, fresh * (size - fresh) + (fresh * (fresh - 1) / 2 if within else 0.0))
-    every = max(1, -(-candidates.total // rules.training_pairs))
-    patterns, counts = _patterns(comparer, candidates, rules.chunk_pairs, every)
-    chance = _chance(comparer, candidates, min(-(-rules.training_pairs // 4), int(all_pairs) * 2))
-    rows = unpack(patterns, comparer.comparisons)
-    namesakes = _namesakes(comparer.records)
-    return learn_model(comparer.comparisons, rows, counts * every, chance, all_pairs, len(new), namesakes)
+@dataclass(frozen=True)
+class Sample:
+    """What a model is learned from.
+
+    Attributes:
+      candidates: of candidate pairs, one of `every`, each once.
+      strangers: pairs of records as they come.
+    """
+
+    candidates: Pairs
+    strangers: Pairs
+    every: int
+
+
+def sample_rate(records: int, rules: IdentityRules) -> int:
+    """One of so many candidate pairs is in the sample of so many records: a power of two, so that samples nest."""
+    every = 1
+    while records * _CANDIDATES > every * rules.training_pairs:
+        every *= 2
+    return every
+
+
+def in_sample(records: Encoded, every: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Says which pairs are in a sample of one in `every`, by their keys alone."""
+    shift, mask = np.uint64(44), np.uint64(every - 1)
+
+    def asked(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        return ((records.hashes[left] + records.hashes[right]) * _MULTIPLIER >> shift & mask) == 0
+
+    return asked
+
+
+def sample_candidates(comparer: Comparer, candidates: Candidates, rules: IdentityRules, every: int) -> Pairs:
+    """The candidates in the sample, compared."""
+    wanted = in_sample(comparer.records, every) if every > 1 else None
+    return Pairs.concatenated(
+        [Pairs.compared(comparer, *chunk) for chunk in candidates.chunks(rules.chunk_pairs, wanted)]
+    )
+
+
+def draw_strangers(records: Encoded, rules: IdentityRules, within: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """About a quarter of `training_pairs` pairs: each record and those next to it in the order of hashed keys.
+
+    A new record parts two neighbours, and leaves the other pairs as they were.
+    """
+    drawn = np.argsort(records.hashes, kind="stable")
+    firsts = drawn[records.new[drawn]]
+    seconds = drawn if within else drawn[~records.new[drawn]]
+    if not len(firsts) or not len(seconds):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    number = np.arange(min(-(-rules.training_pairs // 4), int(count_pairs(records, within)) * 2))
+    first = number % len(firsts)
+    left, right = firsts[first], seconds[(first + 1 + number // len(firsts)) % len(seconds)]
+    other = left != right
+    return np.minimum(left, right)[other], np.maximum(left, right)[other]
+
+
+def count_pairs(records: Encoded, within: bool = True) -> float:
+    """How many pairs of records there are, with at least one that is new."""
+    fresh, size = float(records.new.sum()), float(records.size)
+    return max(1.0, fresh * (size - fresh) + (fresh * (fresh - 1) / 2 if within else 0.0))
+
+
+def train_model(
+    records: Encoded, comparisons: tuple[Comparison, ...], sample: Sample, within: bool = True
+) -> LinkModel:
+    """The model of these records."""
+    patterns, counts = np.unique(sample.candidates.patterns, return_counts=True)
+    chance = _chance(records, comparisons, sample.strangers.patterns)
+    rows = unpack(patterns, comparisons)
+    pairs, namesakes = count_pairs(records, within), _namesakes(records)
+    return learn_model(comparisons, rows, counts * float(sample.every), chance, pairs, records.size, namesakes)
 
 
 def _namesakes(records: Encoded) -> float:
@@ -35,35 +105,22 @@ def _namesakes(records: Encoded) -> float:
     return float((counts * (counts - 1)).sum() / max(1.0, counts.sum() * (counts.sum() - 1)))
 
 
-def _patterns(comparer: Comparer, candidates: Candidates, size: int, every: int) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct patterns of levels among candidates, and how many have each: all that learning needs to know."""
-    packed = [
-        np.unique(pack(comparer.levels(left, right), comparer.comparisons), return_counts=True)
-        for left, right in candidates.chunks(size, every)
-    ]
-    if not packed:
-        return np.empty(0, np.int64), np.empty(0)
-    distinct, inverse = np.unique(np.concatenate([p for p, _ in packed]), return_inverse=True)
-    return distinct, np.bincount(inverse, weights=np.concatenate([c for _, c in packed]), minlength=len(distinct))
-
-
-def _chance(comparer: Comparer, candidates: Candidates, pairs: int) -> dict[str, np.ndarray]:
+def _chance(records: Encoded, comparisons: tuple[Comparison, ...], patterns: np.ndarray) -> dict[str, np.ndarray]:
     """How often random pairs are on each level; for equal values it is counted, not sampled."""
-    new = np.flatnonzero(candidates.new)
-    draw = np.random.default_rng(_SEED)
-    others = np.flatnonzero(~candidates.new) if not candidates.within else np.arange(len(candidates.new))
-    found = {}
-    if not len(new) or not len(others):
-        levels = np.empty((0, len(comparer.comparisons)), np.int8)
-    else:
-        left, right = draw.choice(new, pairs), draw.choice(others, pairs)
-        levels = comparer.levels(left[left != right], right[left != right])
-    for k, c in enumerate(comparer.comparisons):
+    found, levels = {}, unpack(patterns, comparisons)
+    for k, c in enumerate(comparisons):
         counts = np.bincount(levels[:, k], minlength=len(KINDS[c.kind].names)).astype(float)[1:]
         shares = counts / max(1.0, counts.sum())
         if c.kind != "area":
-            exact = comparer.chance_of_same(k)
+            exact = _chance_of_same(records, c)
             shares[:-1] *= (1 - exact) / max(1e-12, shares[:-1].sum()) if shares[:-1].sum() else 0
             shares[-1] = exact
         found[c.name] = np.append(1.0, shares)
     return found
+
+
+def _chance_of_same(records: Encoded, comparison: Comparison) -> float:
+    """The probability that two random records with a value have the same one."""
+    column = records.column(comparison.fields[0])
+    counts, total = column.counts.astype(float), column.total
+    return float((counts * (counts - 1)).sum() / max(1.0, total * (total - 1)))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from transforms.identity.compare import Comparer, pack, unpack
+from transforms.identity.compare import unpack
 from transforms.identity.encode import Column, Encoded, joined
 from transforms.identity.kinds import KINDS
 from transforms.identity.learn import PRIOR_STRANGERS
@@ -16,72 +18,85 @@ _BY_VALUE = {"area": (("same", 0), ("same postcode", 0), ("same city", 1))}
 
 
 class Evidence:
-    """Weighs pairs of these records by this model; how frequent names are is counted among `everyone`."""
+    """Weighs pairs of these records by this model."""
 
-    def __init__(self, comparer: Comparer, model: LinkModel, everyone: Encoded) -> None:
-        self.comparer, self.model = comparer, model
+    def __init__(self, records: Encoded, model: LinkModel) -> None:
+        self.records, self.model = records, model
         self._tables = model.tables()
-        self._names = _name_shares(everyone, comparer.comparisons)
+        self._names = _name_shares(records, model.comparisons)
+        self._values = [list(self._values_of(c)) for c in model.comparisons]
 
-    def classes(self, left: np.ndarray, right: np.ndarray, levels: np.ndarray) -> np.ndarray:
-        """Log-likelihood of each class for each pair, without how frequent the classes are: pairs by classes."""
-        patterns, inverse = np.unique(pack(levels, self.comparer.comparisons), return_inverse=True)
-        rows = unpack(patterns, self.comparer.comparisons)
+    def classes(self, left: np.ndarray, patterns: np.ndarray) -> np.ndarray:
+        """Log-likelihood of each class for each pair, without how frequent the classes are: pairs by classes.
+
+        Args:
+          left: one record of each pair; what the other has in common with it says `patterns` (`compare.pack`).
+        """
+        distinct, inverse = np.unique(patterns, return_inverse=True)
+        rows = unpack(distinct, self.model.comparisons)
         logs = sum(table[rows[:, k]] for k, table in enumerate(self._tables))[inverse]
         for k in range(len(self._tables)):
-            for at, change in self._by_value(k, left, levels):
+            for at, change in self._by_value(k, left, rows[:, k], inverse):
                 logs[at] += change
-        at, change = self._by_names(left, levels)
+        at, change = self._by_names(left, rows, inverse)
         logs[at] += change
         return logs
 
-    def each(self, left: np.ndarray, right: np.ndarray, levels: np.ndarray) -> list[np.ndarray]:
+    def each(self, left: np.ndarray, patterns: np.ndarray) -> list[np.ndarray]:
         """The same, comparison by comparison, the full name's part with the surname."""
-        parts = []
+        parts, rows, same = [], unpack(patterns, self.model.comparisons), np.arange(len(left))
         for k, table in enumerate(self._tables):
-            logs = table[levels[:, k]]
-            for at, change in self._by_value(k, left, levels):
+            logs = table[rows[:, k]]
+            for at, change in self._by_value(k, left, rows[:, k], same):
                 logs[at] += change
             parts.append(logs)
-        at, change = self._by_names(left, levels)
+        at, change = self._by_names(left, rows, same)
         if len(at):
             parts[[c.name for c in self.model.comparisons].index("surname")][at] += change
         return parts
 
-    def _by_value(self, k: int, left: np.ndarray, levels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Strangers agree on a value as often as it is frequent, not as often as values are on average."""
-        comparison, changes = self.model.comparisons[k], []
-        names = KINDS[comparison.kind].names
-        shared = self.model.shared[comparison.name]
+    def _values_of(self, comparison: Comparison) -> Iterator[tuple[int, Column, np.ndarray, np.ndarray]]:
+        """(level, column, place of each value in the table, table: what is added for each class).
+
+        Strangers agree on a value as often as it is frequent, not as often as values are on average.
+        """
+        names, shared = KINDS[comparison.kind].names, self.model.shared[comparison.name]
         shares = np.array([agreeing(comparison, *key, shared) for key in CLASSES])
         for name, field in _BY_VALUE.get(comparison.kind, (("same", 0),)):
             number = names.index(name)
-            at = np.flatnonzero(levels[:, k] == number)
             agree, chance = self.model.agree[comparison.name][number], self.model.chance[comparison.name][number]
-            column = self.comparer.records.column(comparison.fields[field])
-            if not len(at) or not len(column.values):
+            column = self.records.column(comparison.fields[field])
+            if not len(column.values):
                 continue
-            frequency = _frequency(column, KINDS[comparison.kind].chance[number])
-            distinct = np.log(shares * agree + (1 - shares) * frequency[:, None]) - np.log(
+            counts, place = np.unique(column.counts, return_inverse=True)
+            frequency = _frequency(counts, column.total, KINDS[comparison.kind].chance[number])
+            table = np.log(shares * agree + (1 - shares) * frequency[:, None]) - np.log(
                 shares * agree + (1 - shares) * chance
             )
-            changes.append((at, distinct[column.codes[left[at]]]))
-        return changes
+            yield number, column, place, table
 
-    def _by_names(self, left: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _by_value(
+        self, k: int, left: np.ndarray, levels: np.ndarray, inverse: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for number, column, place, table in self._values[k]:
+            at = np.flatnonzero((levels == number)[inverse])
+            yield at, table[place[column.codes[left[at]]]]
+
+    def _by_names(self, left: np.ndarray, rows: np.ndarray, inverse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Given names and surnames go together: a full name may be more frequent than its parts let expect."""
         if self._names is None:
             return np.empty(0, np.int64), np.empty((0, len(CLASSES)))
         given, surname, excess = self._names
-        at = np.flatnonzero((levels[:, given] == KINDS["given_name"].names.index("same")) &
-                            (levels[:, surname] == KINDS["surname"].names.index("same")))  # fmt: skip
+        both = (rows[:, given] == KINDS["given_name"].names.index("same")) & (
+            rows[:, surname] == KINDS["surname"].names.index("same")
+        )
+        at = np.flatnonzero(both[inverse])
         return at, excess[left[at]][:, None] * STRANGER
 
 
-def _frequency(column: Column, start: float) -> np.ndarray:
-    """How frequent each value is; of few records nobody knows, and what is usual counts too."""
-    total = column.total + PRIOR_STRANGERS
-    return (np.maximum(column.counts, 1) + PRIOR_STRANGERS * start) / total
+def _frequency(counts: np.ndarray, total: int, start: float) -> np.ndarray:
+    """How frequent values that so many have are; of few records nobody knows, and what is usual counts too."""
+    return (np.maximum(counts, 1) + PRIOR_STRANGERS * start) / (total + PRIOR_STRANGERS)
 
 
 def _name_shares(records: Encoded, comparisons: tuple[Comparison, ...]) -> tuple[int, int, np.ndarray] | None:
@@ -94,8 +109,8 @@ def _name_shares(records: Encoded, comparisons: tuple[Comparison, ...]) -> tuple
     counts = np.bincount(pair[pair >= 0], minlength=1)
     together = counts[pair] / (counts.sum() + PRIOR_STRANGERS)
     apart = (
-        _frequency(given, KINDS["given_name"].chance[-1])[given.codes]
-        * _frequency(surname, KINDS["surname"].chance[-1])[surname.codes]
+        _frequency(given.counts, given.total, KINDS["given_name"].chance[-1])[given.codes]
+        * _frequency(surname.counts, surname.total, KINDS["surname"].chance[-1])[surname.codes]
     )
     excess = np.where(pair >= 0, np.log(np.maximum(1.0, together / apart)), 0.0)
     return names.index("given_name"), names.index("surname"), excess
