@@ -52,3 +52,12 @@ def planted(customers: int, days: int, seed: int = 5) -> Ledger:
     """The ledger of `planted_orders`."""
     orders = planted_orders(customers, days, seed)
     return open_ledger(orders.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(ORDERS))
+
+
+def planted_seasonal(customers: int, days: int, seed: int = 5) -> Ledger:
+    """The ledger of `planted_orders` of which half are left in summer and all in the middle of November."""
+    orders = planted_orders(customers, days, seed)
+    day = orders["at"].dt.epoch("d").to_numpy()
+    kept = 0.45 + 0.55 * np.exp(4 * (np.cos(2 * np.pi * (day - 320) / 365.25) - 1))
+    orders = orders.filter(pl.Series(np.random.default_rng(seed).random(len(day)) < kept))
+    return open_ledger(orders.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(ORDERS))

@@ -3,9 +3,8 @@
 A customer who ordered in the last `active_days` has churned when no order comes in the next `horizon_days`. Who ordered
 longer ago has lapsed already and gets no probability.
 
-Sources: Platt, "Probabilistic outputs for support vector machines", 1999, for the calibration; Lundberg, Erion & Lee,
-"Consistent individualized feature attribution for tree ensembles", 2018, for the reasons, which are exact: with the
-base they add up to the log odds.
+Source: Lundberg, Erion & Lee, "Consistent individualized feature attribution for tree ensembles", 2018, for the
+reasons, which are exact: with the base they add up to the log odds. `level` calibrates.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ import lightgbm
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import rankdata
 
 from transforms.errors import UsageError
 from transforms.gold.value.contest import MOST_CUSTOMERS
 from transforms.gold.value.features import Known, happened, know, matrix
-from transforms.gold.value.learned import LEAST_ROWS, MOST_ROWS, STEP_DAYS, WINDOWS, boost, predict
+from transforms.gold.value.learned import LEAST_ROWS, MOST_ROWS, STEP_DAYS, boost, predict
 from transforms.gold.value.ledger import Ledger
+from transforms.gold.value.level import Window, calibrate, platt
 
 REASONS = 3
 _FOLDS = 2
@@ -34,7 +33,7 @@ _SMALL: dict[str, Any] = {
     "num_leaves": 8,
     "learning_rate": 0.08,
 }  # reasons cost by the leaves and the square of the depth
-_YEAR = 365
+_WINDOWS = 14  # a year and a half-open step more, so that the same time a year ago is among them
 
 
 @dataclass(frozen=True)
@@ -74,18 +73,17 @@ class ChurnModel:
     slope: float
     offset: float
     names: tuple[str, ...]
-    season: bool
     rules: ChurnRules
     unseen: ChurnScore
 
     def probability(self, known: Known) -> np.ndarray:
-        rows, _ = matrix(known, self.season, self.rules.horizon_days)
+        rows, _ = matrix(known, False, self.rules.horizon_days)
         odds = np.mean([predict(booster, rows, raw_score=True) for booster in self.boosters], axis=0)
         return expit(self.slope * odds + self.offset)
 
     def reasons(self, known: Known) -> np.ndarray:
         """What each column adds to the log odds, one column a feature."""
-        rows, _ = matrix(known, self.season, self.rules.horizon_days)
+        rows, _ = matrix(known, False, self.rules.horizon_days)
         parts = [predict(booster, rows, pred_contrib=True)[:, :-1] for booster in self.boosters]
         return self.slope * np.mean(parts, axis=0)
 
@@ -103,34 +101,40 @@ def churned(ledger: Ledger, known: Known, rules: ChurnRules) -> np.ndarray:
 def learn_churn(ledger: Ledger, rules: ChurnRules = ChurnRules()) -> ChurnModel | None:
     """A model of all that the ledger holds, or None where there is too little.
 
-    Each half of the customers (every other id) is judged by the trees of the other half, in the latest window whose
-    outcome is known; Platt's two numbers are fitted to these, so that probabilities are those of customers whom the
-    trees have not seen, at the latest level of churn.
+    Each half of the customers (every other id) is scored by the trees of the other half, in every window whose outcome
+    is known; the calibration is fitted to these, so that probabilities are those of customers whom the trees have not
+    seen, at the level of churn that is foreseen for the time to come (see `level`). The trees are not told the season.
     """
     days = _cutoffs(ledger, rules)
     if not days:
         return None
     every = -(-len(ledger) * len(days) // MOST_ROWS)
     seen = ledger if every <= 1 else ledger.take(np.arange(len(ledger)) % every == 0)
-    season = days[0] - days[-1] >= _YEAR - STEP_DAYS
     windows = [active(know(seen, day), rules) for day in days]
-    rows = np.concatenate([matrix(known, season, rules.horizon_days)[0] for known in windows])
+    rows = np.concatenate([matrix(known, False, rules.horizon_days)[0] for known in windows])
     gone = np.concatenate([churned(seen, known, rules) for known in windows]).astype(float)
     fold = np.concatenate([known.who for known in windows]) % _FOLDS
     if len(rows) < LEAST_ROWS or not 0 < gone.mean() < 1:
         return None
-    names = tuple(matrix(windows[0], season, rules.horizon_days)[1])
+    names = tuple(matrix(windows[0], False, rules.horizon_days)[1])
     boosters = tuple(
         boost(rows[fold != f], gone[fold != f], names, objective="binary", **_SMALL) for f in range(_FOLDS)
     )
-    latest = len(windows[0].who)
-    odds = np.empty(latest)
+    odds = np.empty(len(rows))
     for f, booster in enumerate(boosters):
-        own = fold[:latest] == f
-        odds[own] = predict(booster, rows[:latest][own], raw_score=True) if own.any() else 0.0
-    slope, offset = platt(odds, gone[:latest])
-    unseen = score(_crossed(odds, gone[:latest], fold[:latest]), gone[:latest])
-    return ChurnModel(boosters, slope, offset, names, season, rules, unseen)
+        own = fold == f
+        odds[own] = predict(booster, rows[own], raw_score=True) if own.any() else 0.0
+    latest, ends = len(windows[0].who), np.cumsum([len(known.who) for known in windows])[:-1]
+    parts = zip(days, np.split(odds, ends), np.split(gone, ends), strict=True)
+    slope, offset = _calibrate(ledger, [Window(*part) for part in parts], rules)
+    unseen = score(_crossed(odds[:latest], gone[:latest], fold[:latest]), gone[:latest])
+    return ChurnModel(boosters, slope, offset, names, rules, unseen)
+
+
+def _calibrate(ledger: Ledger, windows: list[Window], rules: ChurnRules) -> tuple[float, float]:
+    """For the horizon after the ledger's last day; windows are settled once half of the active time is known."""
+    told = [window for window in windows if len(window.odds)]
+    return calibrate(told, ledger.last_day, rules.horizon_days, ledger.first_day + rules.active_days // 2)
 
 
 def _crossed(odds: np.ndarray, gone: np.ndarray, fold: np.ndarray) -> np.ndarray:
@@ -145,20 +149,8 @@ def _crossed(odds: np.ndarray, gone: np.ndarray, fold: np.ndarray) -> np.ndarray
 
 def _cutoffs(ledger: Ledger, rules: ChurnRules) -> list[int]:
     latest = ledger.last_day - rules.horizon_days
-    return [day for day in range(latest, latest - WINDOWS * STEP_DAYS, -STEP_DAYS)
+    return [day for day in range(latest, latest - _WINDOWS * STEP_DAYS, -STEP_DAYS)
             if day - ledger.first_day >= rules.horizon_days * 2 // 3]  # fmt: skip
-
-
-def platt(odds: np.ndarray, outcome: np.ndarray) -> tuple[float, float]:
-    """(slope, offset) of greatest likelihood of `outcome` under expit(slope * odds + offset); slope at least 0.05."""
-
-    def cost(p: np.ndarray) -> tuple[float, np.ndarray]:
-        z = p[0] * odds + p[1]
-        wrong = expit(z) - outcome
-        return float(np.mean(np.logaddexp(0, z) - outcome * z)), np.array([np.mean(wrong * odds), np.mean(wrong)])
-
-    found = minimize(cost, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0.05, 20.0), (-20.0, 20.0)])
-    return float(found.x[0]), float(found.x[1])
 
 
 def judge_churn(ledger: Ledger, rules: ChurnRules = ChurnRules()) -> dict[str, ChurnScore] | None:
@@ -171,15 +163,19 @@ def judge_churn(ledger: Ledger, rules: ChurnRules = ChurnRules()) -> dict[str, C
     ledger = ledger if every <= 1 else ledger.take(np.arange(len(ledger)) % every == 0)
     past = ledger.until(day)
     model = learn_churn(past, rules) if len(past.day) else None
-    before = _cutoffs(past, rules)
     if model is None:
         return None
     known = active(know(past, day), rules)
     came = churned(ledger, known, rules).astype(float)
-    earlier = active(know(past, before[0]), rules)
-    slope, offset = platt(np.log1p(earlier.day - earlier.last), churned(past, earlier, rules).astype(float))
-    recency = expit(slope * np.log1p(known.day - known.last) + offset)
+    earlier = [active(know(past, before), rules) for before in _cutoffs(past, rules)]
+    silent = [Window(k.day, _silence(k), churned(past, k, rules).astype(float)) for k in earlier]
+    slope, offset = _calibrate(past, silent, rules)
+    recency = expit(slope * _silence(known) + offset)
     return {"model": score(model.probability(known), came), "recency": score(recency, came)}
+
+
+def _silence(known: Known) -> np.ndarray:
+    return np.log1p(known.day - known.last)
 
 
 def score(probability: np.ndarray, outcome: np.ndarray) -> ChurnScore:
@@ -221,7 +217,7 @@ def churn_rows(ledger: Ledger, model: ChurnModel | None, rules: ChurnRules, day:
     columns: dict[str, np.ndarray | pl.Series] = {}
     if model is not None and len(known.who):
         columns["churn_probability"] = model.probability(known)
-        rows, _ = matrix(known, model.season, rules.horizon_days)
+        rows, _ = matrix(known, False, rules.horizon_days)
         columns |= _reasons(rows, model.reasons(known), model.names)
     scored = pl.DataFrame({"row": known.who, **columns})
     table = pl.DataFrame({"customer_id": ledger.customers, "churn_status": pl.Series(status, dtype=pl.String)})
