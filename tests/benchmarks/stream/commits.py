@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.config import Lake
-from tests.stream_chaos import TABLE
+from tests.stream_views import TABLE
 from transforms.contracts import contract
 
 

@@ -15,7 +15,7 @@ from tests.benchmarks.stream.commits import added, commits
 from tests.benchmarks.stream.figures import Figure
 from tests.benchmarks.stream.traffic import PARTITIONS, WARM_UP_SECONDS, send_at, streaming
 from tests.event_hubs import loopback
-from tests.stream_chaos import HUB, TABLE
+from tests.stream_views import HUB, TABLE
 from tests.streaming import count_rows, until
 from transforms.contracts import contract
 from transforms.io.delta import read_table

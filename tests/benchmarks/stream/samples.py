@@ -18,7 +18,7 @@ from pipelines.supervisor import Supervisor
 from tests.benchmarks.stream.commits import LogWatch
 from tests.benchmarks.stream.processes import cpu_seconds, processes, resident_mb
 from tests.event_hubs import LoopbackProcess
-from tests.stream_chaos import TABLE
+from tests.stream_views import TABLE
 from transforms.contracts import contract
 
 EVERY_SECONDS = 10.0

@@ -25,7 +25,7 @@ from tests.benchmarks.stream.samples import Sampler
 from tests.benchmarks.stream.traffic import PARTITIONS, is_streaming, send_at, streaming
 from tests.benchmarks.stream.trend import growth_an_hour
 from tests.event_hubs import loopback
-from tests.stream_chaos import HUB, TABLE
+from tests.stream_views import HUB, TABLE
 from tests.streaming import count_rows, until
 
 WARM_UP_SHARE = 1 / 6

@@ -20,7 +20,7 @@ from tests.benchmarks.stream.figures import Figure
 from tests.benchmarks.stream.processes import cpu_seconds, processes
 from tests.benchmarks.stream.traffic import PARTITIONS, streaming
 from tests.event_hubs import GROUP, LoopbackProcess, loopback
-from tests.stream_chaos import HUB, TABLE, rows_from
+from tests.stream_views import HUB, TABLE, rows_from
 from tests.streaming import count_rows, until
 from transforms.contracts import contract
 from transforms.io.delta import read_table

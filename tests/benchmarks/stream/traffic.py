@@ -17,7 +17,7 @@ from pipelines.stream_config import StreamConfig
 from pipelines.supervisor import Supervisor
 from tests.benchmarks.stream.sender import LightSender
 from tests.event_hubs import LoopbackProcess
-from tests.stream_chaos import HUB, TABLE, rows_from
+from tests.stream_views import HUB, TABLE, rows_from
 from transforms.io.event_hubs import HubConnection
 
 PARTITIONS = 2
