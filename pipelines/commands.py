@@ -232,7 +232,14 @@ def write_report(lake: Lake, path: Path) -> None:
 
 
 def run_show(
-    lake: str, what: str, id: str | None, layer: str | None, limit: int, version: int | None, as_json: bool
+    lake: str,
+    what: str,
+    id: str | None,
+    layer: str | None,
+    limit: int,
+    version: int | None,
+    personal: bool,
+    as_json: bool,
 ) -> None:
     from pipelines.show import show_customer, show_table
 
@@ -240,7 +247,7 @@ def run_show(
     if what.lower() == "customer":
         if id is None:
             raise UsageError("which customer?", remedy="write `show customer ID`")
-        show_customer(Lake(lake), id, out)
+        show_customer(Lake(lake), id, out, personal)
     else:
         show_table(Lake(lake), what, layer, limit, out, version)
     out.close()

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
 from rich.panel import Panel
+from rich.table import Table
 from rich.text import Text
 
 from pipelines.config import Lake
 from pipelines.console import Output, counted
 from pipelines.gold import CUSTOMER_360
+from pipelines.notes import RunNote
+from pipelines.portrait import masked, portrait
 from transforms.contracts import CONTRACTS, contract
 from transforms.errors import UsageError, UserError
-from transforms.io.delta import head, open_table, read_table
+from transforms.identity.customers import customer_key
+from transforms.io.delta import head, last_note, open_table, read_table
+
+_PASSING = ("PAGE_VIEW", "SEARCH")
 
 
 def uri_of(lake: Lake, name: str, layer: str | None) -> str:
@@ -63,58 +70,104 @@ def _short(value: Any) -> str:
     return text if len(text) <= 24 else text[:23] + "…"
 
 
-def show_customer(lake: Lake, customer_id: str, out: Output) -> None:
-    """Prints one customer: who, worth, habits, last purchases."""
+def show_customer(lake: Lake, id: str, out: Output, personal: bool = False) -> None:
+    """Prints one person: who, worth, risk, habits, last touches, last orders.
+
+    Args:
+      id: a CUSTOMER_ID, any of the person's, or their person_id.
+      personal: show names and other personal values; else a trace of each.
+    """
     if open_table(lake.gold(CUSTOMER_360)) is None:
         raise UserError(
             "there is no customer_360 yet", where=lake.uri, remedy="run the commands bronze, silver and gold"
         )
-    customer_id = customer_id.strip().upper()  # as silver writes codes
-    rows = read_table(lake.gold(CUSTOMER_360), where=(("customer_id", "=", customer_id),)).to_pylist()
-    if not rows:
-        raise UserError(f"no customer {customer_id!r}", where=lake.uri, remedy="`show customer_360` lists some")
-    orders = _last_orders(lake, customer_id)
-    out.facts |= {"customer": rows[0], "last_orders": orders}
+    row = _find(lake, id)
+    row = row if personal else masked(row)
+    orders, touches = _last_orders(lake, row["customer_ids"].split(", ")), _last_touches(lake, row["person_id"])
+    out.facts |= {"customer": row, "last_touches": touches, "last_orders": orders}
     if out.as_json:
         return
-    Console(highlight=False).print(
-        Panel(Text("\n".join(_portrait(rows[0]))), title=Text(f"customer {customer_id}"), expand=False)
-    )
+    grid = Table.grid(padding=(0, 2))
+    for heading, lines in portrait(row, _as_of(lake)):
+        grid.add_row(Text(heading, style="bold"), Text("\n".join(lines)))
+    same = row["person_id"] == row["customer_id"]
+    title = f"customer {row['customer_id']}" + ("" if same else f" · person {row['person_id']}")
+    Console(highlight=False).print(Panel(grid, title=Text(title), expand=False))
+    out.table("last_touches", touches)
+    if touches and orders:
+        out.say("")
     out.table("last_orders", orders)
+    if not personal:
+        out.say("personal values are masked; --personal shows them")
 
 
-def _last_orders(lake: Lake, customer_id: str) -> list[dict[str, Any]]:
+def _as_of(lake: Lake) -> datetime | None:
+    """The day of reference that customer_360 names among its inputs."""
+    uri = lake.gold(CUSTOMER_360)
+    table = open_table(uri)
+    note = None if table is None else last_note(table, uri)
+    said = RunNote.parse(note.text) if note else None
+    days = [name for name in (said.inputs if said else ()) if name.startswith("as_of@")]
+    return datetime.fromisoformat(days[-1].removeprefix("as_of@")) if days else None
+
+
+def _find(lake: Lake, id: str) -> dict[str, Any]:
+    """The row of a person, by a record of theirs or by their id."""
+    record, uri = id.strip().upper(), lake.gold(CUSTOMER_360)  # silver writes codes in capitals
+    persons = [("customer_id", "=", record), ("person_id", "=", id.strip()), ("person_id", "=", record)]
+    if open_table(lake.identity_map) is not None:
+        known = read_table(lake.identity_map, where=(("record", "=", customer_key(record)),))["person_id"].to_pylist()
+        persons += [("person_id", "=", person) for person in known]
+    for condition in persons:
+        rows = read_table(uri, where=(condition,)).to_pylist()
+        if rows:
+            return rows[0]
+    raise UserError(f"no customer {record!r}", where=lake.uri, remedy="`show customer_360` lists some")
+
+
+def _last_orders(lake: Lake, customers: list[str]) -> list[dict[str, Any]]:
     table = CONTRACTS["CUSTOMER_TRANSACTIONS"]
     if open_table(lake.silver(table)) is None:
         return []
     columns = ("TRANSACTION_DATE", "TRANSACTION_ID", "TRANSACTION_TYPE", "CHANNEL", "TOTAL_AMOUNT", "CURRENCY_CODE")
-    rows = read_table(lake.silver(table), columns=columns, where=(("CUSTOMER_ID", "=", customer_id),))
+    rows = read_table(lake.silver(table), columns=columns, where=(("CUSTOMER_ID", "in", customers),))
     newest = rows.sort_by([("TRANSACTION_DATE", "descending")]).slice(0, 5).to_pylist()
-    return [{key: str(value) if value is not None else "" for key, value in row.items()} for row in newest]
-
-
-def _portrait(row: dict[str, Any]) -> list[str]:
-    def day(value: Any) -> str:
-        return f"{value:%Y-%m-%d}" if value else "never"
-
-    def share(value: float | None) -> str:
-        return "-" if value is None else f"{value:.0%}"
-
-    money = row.get("revenue_currency") or ""
-    name = " ".join(part for part in (row["first_name"], row["last_name"]) if part) or "name unknown"
     return [
-        f"{name} · {row['city'] or '-'}, {row['country_code'] or '-'} · {row['customer_status'] or '-'}",
-        f"person: {row['person_id'] or 'not resolved yet'} · loyalty: {row['loyalty_tier'] or '-'}",
-        f"worth: {row['net_revenue']:,} {money} net in {counted(row['orders_count'], 'order')}, average "
-        f"{row['average_order_amount'] or 0:,} {money}",
-        f"returned: {row['returned_amount']:,} {money} in {counted(row['returns_count'], 'return')}",
-        f"first order {day(row['first_order_at'])}, last order {day(row['last_order_at'])}, "
-        f"last seen {day(row['last_seen_at'])}",
-        f"RFM {row['recency_score'] or '-'}/{row['frequency_score'] or '-'}/{row['monetary_score'] or '-'}: "
-        f"{row['rfm_segment'] or 'no orders'} · likes {row['favourite_category'] or '-'}",
-        f"orders by channel: POS {share(row['share_pos'])}, web {share(row['share_ecommerce'])}, "
-        f"app {share(row['share_mobile'])}, social {share(row['share_social'])}",
-        f"messages: opens {share(row['open_rate'])} of delivered, clicks {share(row['click_rate'])} of opened",
-        f"service: {counted(row['tickets_count'], 'ticket')} ({row['open_tickets_count']} open), "
-        f"{counted(row['interactions_count'], 'contact')}",
+        {
+            "last orders": f"{row['TRANSACTION_DATE']:%Y-%m-%d %H:%M}",
+            "type": row["TRANSACTION_TYPE"],
+            "channel": row["CHANNEL"] or "",
+            "amount": f"{row['TOTAL_AMOUNT']:,}",
+            "currency": row["CURRENCY_CODE"] or "",
+            "id": row["TRANSACTION_ID"],
+        }
+        for row in newest
+    ]
+
+
+def _last_touches(lake: Lake, person: str, most: int = 8) -> list[dict[str, Any]]:
+    """The latest touchpoints, without pages looked at; the same step in the same channel in a row is one line."""
+    uri = lake.gold("touchpoints")
+    if open_table(uri) is None:
+        return []
+    columns = ("position", "started_at", "step", "channel", "campaign_id", "repeats_count", "value", "currency")
+    rows = read_table(uri, columns=columns, where=(("person_id", "=", person),)).sort_by([("position", "descending")])
+    told: list[dict[str, Any]] = []
+    for row in (row for row in rows.to_pylist() if row["step"] not in _PASSING):
+        same = told and all(told[-1][name] == row[name] for name in ("step", "channel", "campaign_id"))
+        if same and row["value"] is None:
+            told[-1]["repeats_count"] += row["repeats_count"]
+        elif len(told) == most:
+            break
+        else:
+            told.append(row)
+    return [
+        {
+            "last touches": f"{row['started_at']:%Y-%m-%d %H:%M}",
+            "step": row["step"] + (f" x{row['repeats_count']}" if row["repeats_count"] > 1 else ""),
+            "channel": row["channel"] or "",
+            "campaign": row["campaign_id"] or "",
+            "value": "" if row["value"] is None else f"{row['value']:,} {row['currency'] or ''}".strip(),
+        }
+        for row in told
     ]

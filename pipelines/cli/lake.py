@@ -203,12 +203,13 @@ def show(
     layer: Annotated[str | None, typer.Option("--layer", help="bronze or silver")] = None,
     limit: Annotated[int, typer.Option(min=1)] = 10,
     version: Annotated[int | None, typer.Option(help="an earlier version of the table")] = None,
+    personal: Annotated[bool, typer.Option("--personal", help="of a customer, show personal values unmasked")] = False,
     json: Json = False,
 ) -> None:
     """Shows a table, or one customer: `show transactions`, `show customer 12347`."""
     from pipelines.commands import run_show
 
-    run_show(lake, what, id, layer, limit, version, json)
+    run_show(lake, what, id, layer, limit, version, personal, json)
 
 
 @app.command()
@@ -231,3 +232,14 @@ def demo(
     from pipelines.commands import run_demo
 
     run_demo(Path(out), Path(orders) if orders else None, gap, json)
+
+
+@app.command()
+def dictionary(
+    write: Annotated[str | None, typer.Option("--write", help="a Markdown file with the dictionary's marks")] = None,
+    json: Json = False,
+) -> None:
+    """Prints the data dictionary of customer_360: each column's type, unit, meaning and source."""
+    from pipelines.dictionary import run_dictionary
+
+    run_dictionary(write, json)
