@@ -16,12 +16,12 @@ from pipelines.dataset import inputs_of
 from pipelines.options import Engine
 from pipelines.refused import describe, rules_of
 from pipelines.runs import TableRun
+from pipelines.session_gap import gap_rules
 from transforms.bronze.cells import Spelling
 from transforms.contracts import contract
 from transforms.errors import UsageError, UserError
 from transforms.io.column_map import parse_map
 from transforms.progress import METER
-from transforms.sessions.rules import SessionRules, parse_gaps
 from transforms.silver.country import check_country
 
 
@@ -100,21 +100,24 @@ def _say_bronze(result: bronze.BronzeResult, seconds: float, out: Output) -> Non
 
 
 def run_silver(lake: str, country: str, rebuild: bool, gap: str, run: Run, engine: Engine, as_json: bool) -> None:
-    out, rules = Output(as_json), SessionRules(*parse_gaps(gap))
+    out = Output(as_json)
     check_country(country)
+    gap_rules(gap)
     start = perf_counter()
     with out.working("refining bronze to silver"):
         result = silver.refine(Lake(lake), run, engine, country, rebuild)
-        cut = sessions.cut(Lake(lake), run, engine, rules)
+        cut = sessions.cut(Lake(lake), run, engine, gap)
     _say_silver(result, perf_counter() - start, out)
     _say_sessions(cut, out)
     _say_refused(lake, run, result.tables, out)
     out.close()
 
 
-def _say_sessions(cut: TableRun | None, out: Output) -> None:
+def _say_sessions(cut: sessions.CutAnew | None, out: Output) -> None:
     if cut is not None:
-        out.say(f"sessions: {counted(cut.counts.accepted, 'session')} of the events", sessions=cut.counts.accepted)
+        count = cut.table.counts.accepted
+        anew = f", all cut anew by a gap of {cut.gap} instead of {cut.gap_before}" if cut.gap_before else ""
+        out.say(f"sessions: {counted(count, 'session')} of the events{anew}", sessions=count, gap=cut.gap)
 
 
 def _say_silver(result: silver.SilverResult, seconds: float, out: Output) -> None:
@@ -257,7 +260,8 @@ def run_demo(folder: Path, orders: Path | None, gap: str, as_json: bool) -> None
     from pipelines.demo import make_input
     from pipelines.resolve import find_persons, say_persons
 
-    out, rules = Output(as_json), SessionRules(*parse_gaps(gap))
+    out = Output(as_json)
+    gap_rules(gap)
     start = perf_counter()
     with out.working("writing the demo's raw files"):
         made = make_input(folder / "input", orders)
@@ -267,7 +271,7 @@ def run_demo(folder: Path, orders: Path | None, gap: str, as_json: bool) -> None
         first = bronze.ingest(lake, Run("bronze"), inputs_of(str(folder / "input")), engine)
     with out.working("refining bronze to silver"):
         second = silver.refine(lake, Run("silver"), engine)
-        cut = sessions.cut(lake, Run("silver"), engine, rules)
+        cut = sessions.cut(lake, Run("silver"), engine, gap)
     with out.working("finding who is who"):
         who, visitors = find_persons(lake, Run("resolve"), engine)
     with out.working("making customer_360"):

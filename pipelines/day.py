@@ -23,7 +23,7 @@ from pipelines.visitors import stitch
 from pipelines.warehouse import open_warehouse
 from transforms.errors import UsageError
 from transforms.io.delta import open_table
-from transforms.sessions.rules import SessionRules, parse_gaps
+from transforms.sessions.rules import parse_gaps
 from transforms.silver.country import check_country
 
 _LOG = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Day:
     warehouse: str = ""
     identity: bool = False
     country: str = "GB"
-    gap: str = "30m"
+    gap: str = ""
     gates: GateRules = field(default_factory=GateRules)
     engine: Engine = field(default_factory=Engine)
 
@@ -90,8 +90,8 @@ def steps(day: Day, at: datetime, times: tuple[datetime, ...]) -> list[Step]:
 
     def refined() -> str:
         done = silver.refine(lake, Run("silver", at), engine, day.country)
-        cut = sessions.cut(lake, Run("silver", at), engine, SessionRules(*parse_gaps(day.gap)))
-        return _told(done.tables) + (f", {counted(cut.counts.accepted, 'session')}" if cut else "")
+        cut = sessions.cut(lake, Run("silver", at), engine, day.gap)
+        return _told(done.tables) + (f", {counted(cut.table.counts.accepted, 'session')}" if cut else "")
 
     def assembled() -> str:
         done = gold.assemble(lake, Run("gold", at), engine, datetime.combine(day.date, time.max, UTC))

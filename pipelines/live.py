@@ -189,7 +189,7 @@ def run_stream(
     with served(metrics_port) as gauges:
         live = Live(config, quiet=as_json, gauges=gauges)
         say = lambda line: as_json or print(line, file=sys.stderr)  # noqa: E731
-        refining = Refining(config.lake, refine_every, say, config.gap)
+        refining = Refining(config.lake, refine_every, say)
 
         def tick() -> str:
             refining.tick()

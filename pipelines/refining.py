@@ -24,7 +24,6 @@ class Refining:
     lake: str
     every_seconds: float
     said: Callable[[str], None]
-    gap: str = "30m"  # what the stream cuts its sessions by
     _process: subprocess.Popen[bytes] | None = None
     _begun: float = 0.0
 
@@ -54,7 +53,7 @@ class Refining:
         self._begun = time.monotonic()
         path = os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines", "silver", "--lake", self.lake, "--gap", self.gap, "--json"],
+            [sys.executable, "-m", "pipelines", "silver", "--lake", self.lake, "--json"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

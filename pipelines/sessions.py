@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import apache_beam as beam
 import pyarrow as pa
@@ -15,6 +16,7 @@ from pipelines.config import Lake, Run
 from pipelines.notes import TakeNote, made_from
 from pipelines.options import Engine, buckets_for
 from pipelines.runs import TableRun, record_commits, table_runs
+from pipelines.session_gap import gap_for, gap_rules, keep_gap
 from transforms.batches import as_batch, as_table
 from transforms.contracts import contract
 from transforms.counts import Counts, SumCounts
@@ -40,22 +42,44 @@ _COLUMNS = {
 _AS_EVENTS = {EVENTS_TABLE.name: behavioural_events, ORDERS_TABLE.name: online_purchases}
 
 
-def cut(lake: Lake, run: Run, engine: Engine = Engine(), rules: SessionRules = SessionRules()) -> TableRun | None:
-    """Cuts `silver/sessions` anew if events, orders or rules changed; None if they did not, or there are no events.
+@dataclass(frozen=True)
+class CutAnew:
+    """What was done to the sessions.
+
+    Attributes:
+      gap, gap_before: the lake's gap, and what it was before where that was another.
+    """
+
+    table: TableRun
+    gap: str
+    gap_before: str | None = None
+
+
+def cut(lake: Lake, run: Run, engine: Engine = Engine(), gap: str = "") -> CutAnew | None:
+    """Cuts `silver/sessions` anew if events, orders or gap changed; None if they did not, or there are no events.
 
     Every session is cut again, those that are still open too: the table is what one run over all events and online
     purchases gives, however they arrived. Visitors are customers, or the tracker's sessions where nobody logged in.
+
+    Args:
+      gap: the lake's from now on; by default what it is already.
     """
     found = {table.name: open_table(lake.silver(table)) for table in (EVENTS_TABLE, ORDERS_TABLE)}
     tables = {name: table for name, table in found.items() if table is not None}
     versions = {name: table.version() for name, table in tables.items()}
-    if EVENTS_TABLE.name not in tables or made_from(lake.sessions) == _inputs(versions, rules):
+    if EVENTS_TABLE.name not in tables:
+        return None
+    gap = gap_for(lake, gap)
+    rules = gap_rules(gap)
+    before = keep_gap(lake, gap)  # first: a run that dies before it has cut is finished by the next one's
+    if made_from(lake.sessions) == _inputs(versions, rules):
         return None
     rows = sum(table.count() for table in tables.values())
     with spill_folder(engine.in_process) as spill, engine.pipeline() as root:
         build(root, lake, run, versions, buckets_for(rows), rules, spill)
     record_commits(lake)
-    return next((done for done in table_runs(lake, run) if done.table == "sessions"), None)
+    done = next((done for done in table_runs(lake, run) if done.table == "sessions"), None)
+    return CutAnew(done, gap, before) if done else None
 
 
 def _inputs(versions: Mapping[str, int], rules: SessionRules) -> tuple[str, ...]:

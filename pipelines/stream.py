@@ -11,6 +11,7 @@ import apache_beam as beam
 from pipelines.config import Lake, Run
 from pipelines.notes import RunNote
 from pipelines.registry import registered
+from pipelines.session_gap import check_gap, keep_gap
 from pipelines.stream_config import StreamConfig
 from transforms.bronze.envelope import Origin, bronze_schema
 from transforms.bronze.evolution import business_schema
@@ -59,9 +60,11 @@ def own(config: StreamConfig, run: Run) -> dict[str, StreamWrite]:
     """Takes the stream's tables over, so that an older writer is fenced: table name, or REJECTED -> how to write.
 
     Raises:
-      UserError: the lake's sessions are kept in another number of buckets; nothing is taken over then.
+      UserError: the lake's sessions are kept in another number of buckets, or cut by another gap; nothing is taken
+        over then.
     """
     _check_buckets(config)
+    check_gap(Lake(config.lake), config.gap)
     lake, idle = Lake(config.lake), 1.0 if config.until_idle_seconds is not None else 20.0
     writes = {}
     for table in config.tables:
@@ -84,6 +87,7 @@ def own(config: StreamConfig, run: Run) -> dict[str, StreamWrite]:
         sessions = StreamWrite(lake.live_sessions, LIVE_SESSIONS, config.name, (), STEP.name, arrived="")
         late = StreamWrite(lake.late, LATE_EVENTS, config.name, (), "position", arrived="", contiguous=False)
         writes |= {_SESSIONS: sessions, _LATE: late}
+        keep_gap(lake, config.gap)
     if config.features:
         writes[_FEATURES] = StreamWrite(lake.realtime_features, REALTIME_FEATURES, config.name, arrived="")
     fix = {_SESSIONS: {_BUCKETS: config.session_buckets}}

@@ -56,7 +56,7 @@ def silver(
     lake: LakeOption = "lake",
     country: Country = "GB",
     rebuild: Annotated[bool, typer.Option("--rebuild", help="make silver from all of bronze again")] = False,
-    gap: Gap = "30m",
+    gap: Gap = "",
     run_time: RunTime = None,
     runner: Runner = "",
     json: Json = False,
@@ -99,7 +99,7 @@ def run(
     max_shrink: MaxShrink = 0.2,
     again: Annotated[bool, typer.Option("--again", help="from the first step, whatever was done")] = False,
     country: Country = "GB",
-    gap: Gap = "30m",
+    gap: Gap = "",
     run_time: RunTime = None,
     runner: Runner = "",
     json: Json = False,
@@ -221,7 +221,7 @@ def demo(
     ] = False,
     speed: Annotated[float, typer.Option("--speed", help="with --stream: how many times as fast as it happened")] = 60,
     prism: Annotated[str, typer.Option("--prism", help="with --stream: Prism's program; else found or fetched")] = "",
-    gap: Gap = "30m",
+    gap: Gap = "",
     json: Json = False,
 ) -> None:
     """Real orders from raw files to customer_360 and a report, in a minute or two."""

@@ -18,7 +18,10 @@ Json = Annotated[bool, typer.Option("--json", help="one JSON object instead of l
 Runner = Annotated[str, typer.Option("--runner", help="a Beam runner; by default in this process")]
 RunTime = Annotated[str | None, typer.Option("--run-time", help="the run's time (ISO, UTC); by default now")]
 Country = Annotated[str, typer.Option("--country", help="alpha-2 country of phone numbers without one")]
-Gap = Annotated[str, typer.Option("--gap", help="silence that ends a session, as the stream's: 30m, or mobile=10m")]
+Gap = Annotated[
+    str,
+    typer.Option("--gap", help="silence that ends a session: 30m, or mobile=10m,desktop=30m; by default the lake's"),
+]
 Require = Annotated[list[str] | None, typer.Option("--require", help="a table that must have come; may be given again")]
 MaxRejected = Annotated[float, typer.Option("--max-rejected", help="share of a table's rows that may be refused")]
 MaxShrink = Annotated[float, typer.Option("--max-shrink", help="share of its customers that gold may lose")]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import BEAM, Json, LakeOption, run_of
+from pipelines.cli.options import BEAM, Gap, Json, LakeOption, run_of
 
 app = typer.Typer()
 _FAULTS = "goes wrong on purpose: drop_every=1000 (events), lose_ack_every, busy_every, bytes_per_second, delay_seconds"
@@ -60,9 +60,7 @@ def stream(
     group: Annotated[str, typer.Option("--consumer-group")] = "$Default",
     name: Annotated[str, typer.Option("--name", help="tells several streams into one lake apart")] = "events",
     window: Annotated[float, typer.Option("--window", help="seconds of rows in one commit")] = 1.0,
-    gap: Annotated[
-        str, typer.Option("--gap", help="silence that ends a session: 30m, or mobile=10m,desktop=30m")
-    ] = "30m",
+    gap: Gap = "",
     lateness: Annotated[str, typer.Option("--lateness", help="how late a row may come for its session")] = "10m",
     features: Annotated[bool, typer.Option(help="keep features of each person, seconds behind")] = True,
     refine_every: Annotated[
@@ -82,7 +80,9 @@ def stream(
 ) -> None:
     """Takes events from Event Hubs into bronze, each once, with sessions and features behind, until it is stopped."""
     from pipelines.backfill import run_backfill
+    from pipelines.config import Lake
     from pipelines.live import hubs_of, run_stream
+    from pipelines.session_gap import gap_for
     from pipelines.stream_config import default_hubs, stream_config
     from pipelines.supervisor import engine_of
     from transforms.io.capture import is_capture
@@ -97,7 +97,7 @@ def stream(
         until_idle,
         runner,
         context.args,
-        gap,
+        gap_for(Lake(lake), gap),
         lateness,
         features,
     )

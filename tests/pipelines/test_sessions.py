@@ -5,14 +5,17 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pyarrow as pa
+import pytest
 
-from pipelines import sessions
+from pipelines import sessions, stream
 from pipelines.config import Run
 from pipelines.refining import Refining
+from pipelines.session_gap import gap_for
 from pipelines.stream_config import StreamConfig
 from tests.pipelines.conftest import transaction, write_lines
 from transforms.contracts import contract
-from transforms.io.delta import read_table
+from transforms.errors import UserError
+from transforms.io.delta import open_table, read_table
 from transforms.sessions.behaviour import behavioural_events, online_purchases
 from transforms.sessions.event import split_events
 from transforms.sessions.rules import SessionRules
@@ -49,7 +52,7 @@ def test_a_lakes_sessions_are_those_of_the_kernel_and_are_cut_again_when_events_
     first = sessions.cut(lake, Run("silver"))
     assert first is not None and sessions.cut(lake, Run("silver")) is None
     expected = sessions_of(behavioural_events(read_table(lake.silver(EVENTS))), SessionRules())
-    assert first.counts.accepted == expected.num_rows > 5
+    assert first.table.counts.accepted == expected.num_rows > 5
     assert ordered(read_table(lake.sessions)) == ordered(expected)
 
     write_lines(folder / "b.jsonl", events(range(1, 300, 2)))  # between the others
@@ -94,11 +97,33 @@ def test_the_batch_cuts_by_the_gap_of_the_stream(shop):
     shop.bronze(behavioral=shop.root / "behavioral")
     shop.silver()
     config = StreamConfig(shop.lake.uri, "env:NONE", gap="10m")
-    refining = Refining(config.lake, 3600, [].append, config.gap)
-    refining.finish()
+    writes = stream.own(config, Run("stream"))
+    assert read_table(shop.lake.sessions).num_rows == 0 and writes
+    Refining(config.lake, 3600, [].append).finish()
     stored = behavioural_events(read_table(shop.lake.silver(EVENTS)))
     assert ordered(read_table(shop.lake.sessions)) == ordered(sessions_of(stored, config.rules))
-    assert sessions.cut(shop.lake, Run("silver"), rules=config.rules) is None
+    assert sessions.cut(shop.lake, Run("silver")) is None  # the lake's gap is the stream's
+
+
+def test_the_gap_stays_with_the_lake_and_another_one_cuts_all_anew_in_batch_and_is_refused_in_the_stream(shop):
+    write_lines(shop.root / "behavioral" / "a.jsonl", events(range(60)))
+    shop.bronze(behavioral=shop.root / "behavioral")
+    shop.silver()
+    stored = behavioural_events(read_table(shop.lake.silver(EVENTS)))
     usual = sessions.cut(shop.lake, Run("silver"))
-    assert usual is not None and usual.counts.accepted == sessions_of(stored, SessionRules()).num_rows < 60
-    assert sessions.cut(shop.lake, Run("silver"), rules=config.rules).counts.accepted == 60
+    assert usual is not None and (usual.gap, usual.gap_before) == ("30m", None)
+    assert usual.table.counts.accepted == sessions_of(stored, SessionRules()).num_rows < 60
+    assert sessions.cut(shop.lake, Run("silver"), gap="1800s") is None  # the same, spelt otherwise
+    other = StreamConfig(shop.lake.uri, "env:NONE", gap="10m")
+    with pytest.raises(UserError, match="after a silence of 30m, not 10m") as told:
+        stream.own(other, Run("stream"))
+    assert (
+        "silver --gap 10m" in told.value.remedy and open_table(shop.lake.bronze(ORDERS)) is None
+    )  # nothing taken over
+    short = sessions.cut(shop.lake, Run("silver"), gap="10m")
+    assert short is not None and (short.gap, short.gap_before) == ("10m", "30m")
+    assert short.table.counts.accepted == 60 and sessions.cut(shop.lake, Run("silver")) is None
+    assert gap_for(shop.lake) == "10m" and gap_for(shop.lake, "5m") == "5m"
+    stream.own(other, Run("stream"))
+    with pytest.raises(UserError, match="not 30m"):
+        stream.own(StreamConfig(shop.lake.uri, "env:NONE"), Run("stream"))
