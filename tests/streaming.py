@@ -63,6 +63,7 @@ class Sent:
     partitions: int = 2
     rows: list[pa.Table] = field(default_factory=list)
     broken: list[tuple[str, int, bytes, str]] = field(default_factory=list)  # log, position, body, rule
+    largest: int = 0  # bytes of a body with rows
     _ends: dict[int, int] = field(default_factory=dict)
     _turn: int = 0
     _client: EventHubProducerClient | None = None
@@ -84,6 +85,7 @@ class Sent:
         step = 1 if form == "row" else rows_an_event
         for body, part in bodies(rows, form, step):
             log, position = self._one(event(body, form, self.table))
+            self.largest = max(self.largest, len(body))
             places = [[log] * len(part), [position] * len(part), list(range(len(part)))]
             types = (pa.string(), pa.int64(), pa.int32())
             for name, values, kind in zip(PLACE, places, types, strict=True):

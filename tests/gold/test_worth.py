@@ -89,3 +89,14 @@ def test_transactions_are_read_as_orders():
 def test_a_shop_without_orders_has_empty_tables():
     assert fit_worth(orders_of_transactions(None, AS_OF)) is None
     assert all(table.num_rows == 0 for table in worth_tables(None, None, AS_OF).values())
+
+
+def test_the_order_of_the_transactions_changes_nothing(transactions, worth):
+    """To the last bit: a stream and a batch leave the same rows in silver, in other files."""
+    shuffled = pl.DataFrame(transactions).sample(fraction=1, shuffle=True, seed=3)
+    other = shuffled.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(SCHEMA)
+    again = fit_worth(orders_of_transactions(other, AS_OF))
+    assert again.scores.equals(worth.scores)
+    ours, theirs = worth_tables(transactions, worth, AS_OF), worth_tables(other, again, AS_OF)
+    for name in WORTH_TABLES:
+        assert theirs[name].sort_by("customer_id").equals(ours[name].sort_by("customer_id")), name

@@ -102,8 +102,9 @@ def test_odd_events_are_taken_or_refused_one_by_one(prism, tmp_path, start_loopb
     """
     sent = Sent(start_loopback({"behavioral": 2}, max_message_bytes=2 << 20), "behavioral")
     now = datetime.now(UTC).replace(microsecond=0)
-    sent.send(views(0, 100)).send(views(100, 4_000), "lines", 4_000)
-    assert len(sent.expected) == 4_100
+    long = ["/p/" + "x" * 190] * 3_500
+    sent.send(views(0, 100)).send(views(100, 3_500, PAGE_URL=long), "lines", 3_500)
+    assert len(sent.expected) == 3_600 and sent.largest > 1_100_000
     sent.send(views(9_000, 10, now + timedelta(days=1))).send(views(9_100, 10, datetime(1970, 1, 1, tzinfo=UTC)))
     large = b'{"EVENT_ID": "' + b"x" * 1_100_000
     sent.send_broken(large, "json_syntax")
@@ -145,7 +146,11 @@ def test_what_the_hub_dropped_before_it_was_read_is_told_and_the_stream_goes_on(
     sent.server.control.trim("behavioral", 0, 150)
     done = stream(sent.server, lake, *ONE_HUB, "--until-idle")
     assert "behavioral/0: events 100 to 149 (50) were no longer in the hub" in done.stderr
-    left = sent.expected.filter([not 100 <= at < 150 for at in sent.expected["_position"].to_pylist()])
+    sent.send(views(200, 10), "row").flush()
+    sent.server.control.trim("behavioral", 0, 210)  # nothing is left, and nothing comes
+    done = stream(sent.server, lake, *ONE_HUB, "--until-idle")
+    assert "behavioral/0: events 200 to 209 (10) were no longer in the hub" in done.stderr
+    left = sent.expected.filter([at < 100 or 150 <= at < 200 for at in sent.expected["_position"].to_pylist()])
     assert_same(bronze_rows(lake, TABLE), left)
 
 
