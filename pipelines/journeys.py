@@ -21,6 +21,7 @@ from transforms.gold.journeys.funnel import count_funnel, funnel, merge_funnels
 from transforms.gold.journeys.own_file import OWN, TARGETS, as_touchpoints
 from transforms.gold.journeys.paths import Journeys, count_journeys, merge_journeys, time_to_convert, transition_shares
 from transforms.gold.journeys.steps import STEPS_TAKEN, order_steps, quantile_of_counts
+from transforms.gold.journeys.touchpoints import in_order
 from transforms.io.delta import open_table, read_batches
 from transforms.io.table_file import TableFile, format_of
 from transforms.spool import Spool
@@ -98,8 +99,8 @@ def buckets_of_lake(lake: Lake) -> Iterator[pa.Table]:
     table = open_table(uri)
     if table is None:
         raise UserError("there are no touchpoints", where=uri, remedy="run the command gold first")
-    columns = ("person_id", "started_at", "step")
-    batches = (pl.DataFrame(batch, schema=list(STEPS_TAKEN.names)) for batch in read_batches(uri, columns=columns))
+    read = (pl.DataFrame(batch) for batch in read_batches(uri, columns=("person_id", "started_at", "step", "position")))
+    batches = (rows.select(pl.col("person_id").alias("person"), in_order().alias("time"), "step") for rows in read)
     yield from _by_person(batches, table.count() // _BUCKET_ROWS)
 
 

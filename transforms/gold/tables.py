@@ -196,7 +196,7 @@ def finish_tables(parts: Mapping[str, pa.Table], context: GoldContext) -> dict[s
 
 def _walked(path: pl.DataFrame) -> pa.Table:
     return path.select(
-        pl.col("customer_id").alias("person"), pl.col("started_at").alias("time"), "step"
+        pl.col("customer_id").alias("person"), touchpoints.in_order().alias("time"), "step"
     ).to_arrow().cast(STEPS_TAKEN)  # fmt: skip
 
 

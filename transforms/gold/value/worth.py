@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -36,7 +37,12 @@ MODEL_SCORES: pa.Schema = pa.schema(
         pa.field("origin", pa.date32(), False, {"comment": "the last day that the model knew"}),
         pa.field("horizon_days", pa.int64(), False, {"comment": "of the holdout after it"}),
         pa.field("served", pa.bool_(), False, {"comment": "whether this model is the one in gold"}),
-        pa.field("measure", pa.string(), False, {"comment": "such as orders_mae, value_rank, auc, brier, lift, ece"}),
+        pa.field(
+            "measure",
+            pa.string(),
+            False,
+            {"comment": "orders_mae, orders_came_tenth_1, auc ..."},
+        ),
         pa.field("value", pa.float64(), True, {"comment": "value_mae in currency"}),
     ]
 )
@@ -85,7 +91,7 @@ def fit_worth(
     ledger = open_ledger(orders)
     valuation = value_customers(ledger, rules)
     judged = judge_churn(ledger, churn_rules) or {}
-    scores = [*_value_scores(valuation), *_churn_scores(judged, ledger, churn_rules)]
+    scores = [*_value_scores(valuation), *_tenths(valuation), *_churn_scores(judged, ledger, churn_rules)]
     slim = replace(valuation, contest=Contest([], rules.holdout_days))  # it goes to every worker
     return Worth(slim, learn_churn(ledger, churn_rules), churn_rules, pa.Table.from_pylist(scores, schema=MODEL_SCORES))
 
@@ -113,6 +119,21 @@ def _value_scores(valuation: Valuation) -> list[dict[str, object]]:
             rows.append(_row("value", score.model, score.origin_day, valuation.contest.holdout_days,
                              score.model == served, measure, value))  # fmt: skip
     return sorted(rows, key=lambda row: (str(row["origin"]), str(row["model"]), str(row["measure"])))
+
+
+def _tenths(valuation: Valuation) -> list[dict[str, object]]:
+    """What the served model foresaw at the latest origin, and what came: means by tenths, fewest foreseen first."""
+    days, served = valuation.contest.holdout_days, valuation.served[valuation.fitted.base_days]
+    if not valuation.contest.judged or served not in valuation.contest.judged[0].outlook.fitted.able:
+        return []
+    latest = valuation.contest.judged[0]
+    foreseen, came = latest.outlook.of(served, days)[0], latest.came(days)[0]
+    parts = np.array_split(np.argsort(foreseen, kind="stable"), 10)
+    return [
+        _row("value", served, latest.outlook.known.day, days, True, f"orders_{what}_tenth_{i}", float(of[part].mean()))
+        for i, part in enumerate(parts, 1) if len(part)
+        for what, of in (("foreseen", foreseen), ("came", came))
+    ]  # fmt: skip
 
 
 def _churn_scores(judged: Mapping[str, ChurnScore], ledger: Ledger, rules: ChurnRules) -> list[dict[str, object]]:
