@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from time import perf_counter
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -16,14 +17,17 @@ from pipelines.config import Run
 from pipelines.console import Output, counted
 from pipelines.explain import say_explanation, verdict_of
 from pipelines.own_files import Source, check_paths, open_refusals, say_columns, say_rejected
+from pipelines.people_state import State, load_state, save_state
 from pipelines.records import OwnRecords, find_record, plan_records, read_records
 from transforms.errors import UsageError, UserError
 from transforms.identity.decisions import APART, DECISIONS, TOGETHER, WITHDRAWN
+from transforms.identity.encode import NONE
 from transforms.identity.fields import RECORD_KEY
 from transforms.identity.guard import GuardRules
-from transforms.identity.resolution import Resolution, record_probabilities, resolve_records
+from transforms.identity.more import Compared, score_more
 from transforms.identity.rules import IdentityRules
 from transforms.identity.score import ScoredPairs, score_pairs
+from transforms.identity.settle import NOBODY, Persons, Settled, settle_persons
 from transforms.io.column_map import parse_map
 from transforms.io.table_file import TableFile, format_of
 
@@ -48,6 +52,7 @@ class FilesRequest:
       explain: two records, each as "id" or "file:id".
       decided: decisions of this call: their kind (of `decisions.KINDS`) and two records.
       decisions: the file that decisions are kept in; by default beside `out`.
+      state: the folder that keeps what was found, to which the records of this call are added.
       duplicates_within: whether two records of one file may be one person.
     """
 
@@ -62,6 +67,7 @@ class FilesRequest:
     format: str | None = None
     duplicates_within: bool = True
     rules: IdentityRules = field(default_factory=IdentityRules)
+    state: str | None = None
 
     def __post_init__(self) -> None:
         if not (self.out or self.explain or self.pairs):
@@ -70,6 +76,8 @@ class FilesRequest:
             format_of(path)
         if self.decided and not self.kept_in:
             raise UsageError("a decision needs a file to be kept in", remedy="give --decisions FILE, or --out")
+        if self.state and not self.duplicates_within:
+            raise UsageError("--link is for two whole files", "--state", "leave one of the two out")
 
     @property
     def kept_in(self) -> str | None:
@@ -80,69 +88,100 @@ class FilesRequest:
 
 @dataclass(frozen=True)
 class FilesResolved:
-    """What was found in the files."""
+    """What was found in the files: `settled`: who is who; `people`: PEOPLE; `before`: records that were kept before."""
 
     records: OwnRecords
     scored: ScoredPairs
-    resolution: Resolution
+    settled: Settled
     people: pa.Table
     rejected: dict[str, int]
+    before: int = 0
 
 
 def resolve_files(sources: Sequence[Source], request: FilesRequest, run: Run) -> FilesResolved:
     """Reads, compares and resolves all records of the files, and writes what is asked for."""
     with ExitStack() as stack:
         refusals = stack.enter_context(open_refusals(request.rejects))
-        records = read_records(sources, refusals)
+        read = read_records(sources, refusals)
+        state = _state(request, run)
+        records = replace(read, named=_named(read.named, state))
         decisions = _decide(request, records, run.started_at)
-        scored = _score(records, request)
-        resolution = _resolve(records, scored, decisions, request.rules, run)
-        people = _people(records, resolution, scored)
+        scored, compared, before = _score(read, request, state)
+        guard = GuardRules(match_probability=request.rules.match_probability)
+        settled = settle_persons(scored, before, run.started_at, decisions, guard)
+        numbers = scored.records.keys.search_sorted(records.named[RECORD_KEY])
+        people = _people(records.named, numbers.to_numpy(), settled.persons, scored)
         if request.out:
             stack.enter_context(TableFile(request.out, PEOPLE)).write(people)
         if request.pairs:
-            pairs = _pairs(scored, resolution)
+            pairs = _pairs(scored, settled.persons)
             stack.enter_context(TableFile(request.pairs, pairs.schema)).write(pairs)
-    return FilesResolved(records, scored, resolution, people, refusals.counts)
+        if request.state and compared:
+            named = records.named.select(number=numbers.cast(pl.Int32), source="source", record_id="record_id")
+            kept = State(compared, settled.persons, named, run.started_at, state.generation if state else 0)
+            save_state(request.state, kept)
+    return FilesResolved(records, scored, settled, people, refusals.counts, state.named.height if state else 0)
 
 
-def _score(records: OwnRecords, request: FilesRequest) -> ScoredPairs:
+def _state(request: FilesRequest, run: Run) -> State | None:
+    state = load_state(request.state) if request.state else None
+    if state and state.at >= run.started_at:
+        what = f"what is kept is of {state.at.isoformat()}, not before this run"
+        raise UserError(what, str(request.state), "give a later --run-time")
+    return state
+
+
+def _named(today: pl.DataFrame, state: State | None) -> pl.DataFrame:
+    """`record_key`, `source` and `record_id` of the records kept before, and of today's that are new."""
+    if state is None:
+        return today
+    keys = state.compared.records.keys
+    before = state.named.select(pl.lit(keys.gather(state.named["number"])).alias(RECORD_KEY), "source", "record_id")
+    known = before[RECORD_KEY].filter(before[RECORD_KEY].is_in(today[RECORD_KEY].implode()))
+    return pl.concat([before, today.filter(~today[RECORD_KEY].is_in(known.implode()))])
+
+
+def _score(
+    records: OwnRecords, request: FilesRequest, state: State | None
+) -> tuple[ScoredPairs, Compared | None, Persons]:
+    """The scored pairs, what of them is to be kept, and who the records were before."""
     if request.duplicates_within:
-        return score_pairs(records.table, request.rules)
+        added = score_more(records.table, request.rules, state.compared if state else None)
+        return added.scored, added.compared, (state.persons if state else NOBODY).moved(added.origin)
     files = records.named["source"].unique(maintain_order=True).to_list()
     if len(files) != 2:
         raise UsageError(f"--link is for two files, here are {len(files)}", remedy="give two files, or leave it out")
-    of_first = records.named["source"] == files[0]
-    mask = pa.array(of_first.to_list())
+    mask = pa.array((records.named["source"] == files[0]).to_list())
     first, second = records.table.filter(mask), records.table.filter(pa.compute.invert(mask))
-    return score_pairs(second, request.rules, against=first, within=False)
+    scored = score_pairs(second, request.rules, against=first, within=False)
+    return scored, None, NOBODY.moved(np.full(scored.records.size, NONE, np.int32))
 
 
-def _resolve(
-    records: OwnRecords, scored: ScoredPairs, decisions: pa.Table, rules: IdentityRules, run: Run
-) -> Resolution:
-    guard = GuardRules(match_probability=rules.match_probability)
-    table = records.table.rename_columns([n if n != RECORD_KEY else "record" for n in records.table.column_names])
-    return resolve_records(table, scored.edges, run.started_at, decisions=decisions, rules=guard, run_id=run.run_id)
-
-
-def _people(records: OwnRecords, resolution: Resolution, scored: ScoredPairs) -> pa.Table:
-    """PEOPLE in the order of the files."""
-    persons = pl.DataFrame(pl.from_arrow(resolution.map)).select("record", "person_id")
-    sure = pl.DataFrame(pl.from_arrow(record_probabilities(resolution.map, scored.edges)))
-    found = records.named.join(persons.join(sure, on="record"), left_on=RECORD_KEY, right_on="record", how="left",
-                               maintain_order="left")  # fmt: skip
-    return found.select(PEOPLE.names).to_arrow(compat_level=_OLDEST).cast(PEOPLE)
-
-
-def _pairs(scored: ScoredPairs, resolution: Resolution) -> pa.Table:
-    """Each scored pair, whether it is one person, and the bits of each comparison."""
-    persons = pl.DataFrame(pl.from_arrow(resolution.map)).select("record", "person_id")
-    edges = pl.DataFrame(pl.from_arrow(scored.edges))
-    ends = edges.join(persons, left_on="left", right_on="record", how="left", maintain_order="left").join(
-        persons, left_on="right", right_on="record", how="left", maintain_order="left", suffix="_right"
+def _people(named: pl.DataFrame, numbers: np.ndarray, persons: Persons, scored: ScoredPairs) -> pa.Table:
+    """PEOPLE in the order of reading: a record is as probable as its surest link within its person."""
+    sure = np.full(scored.records.size, np.nan)
+    pairs, same = scored.weighed.pairs, _same_person(scored, persons)
+    for side in (pairs.left, pairs.right):
+        np.fmax.at(sure, side[same], scored.weighed.probability[same])
+    return (
+        named.with_columns(
+            person_id=persons.ids.gather(persons.codes[numbers]),
+            probability=pl.Series(sure[numbers]).fill_nan(None),
+        )
+        .select(PEOPLE.names)
+        .to_arrow(compat_level=_OLDEST)
+        .cast(PEOPLE)
     )
-    told = edges.with_columns(same_person=ends["person_id"] == ends["person_id_right"])
+
+
+def _same_person(scored: ScoredPairs, persons: Persons) -> np.ndarray:
+    pairs = scored.weighed.pairs
+    return np.asarray(persons.codes[pairs.left] == persons.codes[pairs.right])
+
+
+def _pairs(scored: ScoredPairs, persons: Persons) -> pa.Table:
+    """Each scored pair, whether it is one person, and the bits of each comparison."""
+    told = pl.DataFrame(pl.from_arrow(scored.edges)).with_columns(same_person=pl.Series(_same_person(scored, persons)))
     bits = pl.DataFrame(pl.from_arrow(scored.contributions(scored.edges))).drop("left", "right")
     return pl.concat([told, bits], how="horizontal").to_arrow(compat_level=_OLDEST)
 
@@ -190,25 +229,36 @@ def run_resolve_files(request: FilesRequest, run: Run, as_json: bool) -> None:
     _say(done, request, perf_counter() - start, out)
     if request.explain:
         left, right = (find_record(asked, done.records) for asked in request.explain)
-        found = done.resolution
-        verdict = verdict_of(left, right, found.map, done.scored.edges, found.refused, request.rules)
+        verdict = verdict_of(
+            left, right, _map_of(done, left, right), done.scored.edges, done.settled.refused, request.rules
+        )
         say_explanation(done.scored.explain(left, right), verdict, out)
     out.close()
+
+
+def _map_of(done: FilesResolved, *keys: str) -> pa.Table:
+    """`record` and `person_id` of these records."""
+    persons, at = done.settled.persons, done.scored.records.keys.search_sorted(pl.Series(keys)).to_numpy()
+    return pa.table({"record": list(keys), "person_id": persons.ids.gather(persons.codes[at]).to_list()})
 
 
 def _say(done: FilesResolved, request: FilesRequest, seconds: float, out: Output) -> None:
     for note in done.records.notes:
         out.say(note)
-    records, persons = done.people.num_rows, len(done.people["person_id"].unique())
-    sizes = pl.Series(done.people["person_id"]).value_counts()["count"]
+    records, persons = done.people.num_rows, len(done.settled.persons.ids)
+    largest = int(np.bincount(done.settled.persons.codes, minlength=1).max())
     facts = {"records": records, "persons": persons, "compared_pairs": done.scored.compared,
-             "largest_person": int(sizes.max() or 0), "refused_links": done.resolution.refused.num_rows}  # fmt: skip
+             "largest_person": largest, "refused_links": done.settled.refused.num_rows}  # fmt: skip
     where = f": {request.out}" if request.out else ""
     out.say(
         f"resolve: {counted(records, 'record')} are {counted(persons, 'person')}, {done.scored.compared:,} pairs"
         f" compared in {seconds:.1f} s{where}",
         out=request.out, seconds=round(seconds, 3), **facts,
     )  # fmt: skip
+    if request.state:
+        new = records - done.before
+        out.say(f"{counted(new, 'record')} more than the {done.before:,} kept before; kept in {request.state}",
+                state=request.state, records_before=done.before)  # fmt: skip
     left_out = sum(done.scored.blocks["left_out"].to_pylist())
     if left_out:
         out.say(f"{left_out:,.0f} pairs that share only a very frequent value were not compared", left_out=left_out)

@@ -162,6 +162,9 @@ def resolve(
     link: Annotated[
         bool, typer.Option("--link", help="two files without duplicates of their own: only pairs between them")
     ] = False,
+    state: Annotated[
+        str | None, typer.Option("--state", help="a folder that keeps what was found; only what is new is compared")
+    ] = None,
     rejects: Annotated[str | None, typer.Option("--rejects", help="a file for the rows that cannot be read")] = None,
     format: Annotated[str | None, typer.Option("--format", help="jsonl, csv or parquet; by default by name")] = None,
     lake: LakeOption = "lake",
@@ -181,12 +184,13 @@ def resolve(
             "--pairs": pairs,
             "--decisions": decisions,
             "--link": link,
+            "--state": state,
             "--format": format,
         }
         if used := [name for name, value in only.items() if value]:
             raise UsageError(f"{used[0]} is for own files", remedy="give them with --records FILE")
         return run_resolve_lake(lake, run_of("resolve", run_time), asked, explain, rebuild, json)
     request = FilesRequest(
-        tuple(records), tuple(map or []), out, pairs, rejects, explain, asked, decisions, format, not link
+        tuple(records), tuple(map or []), out, pairs, rejects, explain, asked, decisions, format, not link, state=state
     )
     run_resolve_files(request, run_of("resolve", run_time), json)

@@ -30,7 +30,8 @@ class Grown:
 
 def add_records(kept: Encoded, records: pa.Table) -> Grown:
     """The records of before with standard records: new ones, changed ones, and ones that are as they were."""
-    fresh, values = encode_records(records), {}
+    fresh = encode_records(records)
+    values: dict[str, tuple[np.ndarray, pl.Series]] = {}
     for name in sorted({*kept.columns, *fresh.columns}):
         if name not in values:
             group = [n for n in _SHARED if n in kept.columns or n in fresh.columns] if name in _SHARED else [name]

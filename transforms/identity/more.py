@@ -53,6 +53,7 @@ class Compared:
     Attributes:
       sample, strangers: what the model was learned from; of `every` candidates one is in the sample.
       likely: the pairs that may be one person.
+      rules: by which they were compared, as text.
     """
 
     records: Encoded
@@ -61,6 +62,7 @@ class Compared:
     sample: Met
     strangers: Pairs
     likely: Met
+    rules: str
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def score_more(records: pa.Table, rules: IdentityRules, kept: Compared | None = 
 
     Args:
       records: `record_key` and any of FIELDS; those that were there before and are as they were cost nothing.
-      kept: of the run before, by the same rules.
+      kept: of the run before. Where other rules or columns are compared now, all is compared anew.
 
     Memory: as `score_pairs`, and the pairs that are kept: about `training_pairs`.
 
@@ -95,7 +97,12 @@ def score_more(records: pa.Table, rules: IdentityRules, kept: Compared | None = 
         grown = add_records(kept.records, standard)
     comparisons = possible(grown.records, rules.comparisons)
     flags = set(grown.records.flags)
-    fits = kept is not None and comparisons == kept.model.comparisons and flags == set(kept.records.flags)
+    fits = (
+        kept is not None
+        and kept.rules == repr(rules)
+        and comparisons == kept.model.comparisons
+        and flags == set(kept.records.flags)
+    )
     if kept is None or not fits:
         grown = replace(grown, records=all_new(grown.records))
     run = _Run(grown, comparisons, rules, kept if fits else None)
@@ -130,7 +137,7 @@ class _Run:
         every = Weighed.concatenated([weighed[0], found])
         sure = every.take(np.flatnonzero(every.probability >= rules.keep_probability))
         scored = weigher.scored(sure, self._candidates.report(), compared)
-        known = Compared(self._whole, model, self._every, sample, strangers, likely)
+        known = Compared(self._whole, model, self._every, sample, strangers, likely, repr(rules))
         return Added(scored, known, self._grown.origin)
 
     def _of_asked(self, comparisons: tuple[Comparison, ...]) -> Comparer:

@@ -56,16 +56,3 @@ def resolve_records(
     map, events = assign_persons(clusters, previous, at, history)
     told = add_evidence(events, map, strong_links(links, rules), refused, decisions, run_id)
     return Resolution(map, told, refused)
-
-
-def record_probabilities(map: pa.Table, links: pa.Table) -> pa.Table:
-    """`record` and `probability`: of its surest link within its person; null for a record that has none."""
-    frame = pl.DataFrame(pl.from_arrow(map.select(["record", "person_id"])))
-    pairs = pl.DataFrame(pl.from_arrow(links.select(["left", "right", "probability"])))
-    mirrored = pairs.select(left="right", right="left", probability="probability")
-    ends = pl.concat([pairs, mirrored]).join(frame, left_on="left", right_on="record")
-    ends = ends.join(frame, left_on="right", right_on="record", suffix="_right")
-    within = ends.filter(pl.col("person_id") == pl.col("person_id_right"))
-    surest = within.group_by(pl.col("left").alias("record")).agg(pl.col("probability").max())
-    found = frame.select("record").join(surest, on="record", how="left", maintain_order="left")
-    return found.to_arrow(compat_level=_OLDEST)
