@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipelines.supervisor import Supervisor
-from tests.event_hubs import LoopbackProcess
+if TYPE_CHECKING:  # who only measures processes need not load them
+    from pipelines.supervisor import Supervisor
+    from tests.event_hubs import LoopbackProcess
 
 
 def processes(stream: Supervisor, server: LoopbackProcess) -> dict[str, int]:
