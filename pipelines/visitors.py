@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import apache_beam as beam
 import pyarrow as pa
 
@@ -13,11 +15,14 @@ from transforms.contracts import CONTRACTS
 from transforms.counts import Counts, SumCounts
 from transforms.identity.follow import VISITORS, FollowPersons, StitchVisits
 from transforms.identity.persons import IDENTITY_MAP
-from transforms.identity.stitch import StitchRules
-from transforms.io.delta import Overwrite, ReadDelta, WriteDelta, open_table
+from transforms.identity.stitch import StitchRules, device_column
+from transforms.io.delta import Amend, ReadDelta, WriteDelta, arrow_schema, open_table
 from transforms.shuffle import spill_folder
 
 SCHEMA = VISITORS.append(pa.field("person_id", pa.string()))
+_MAP = "silver/identity_map@"
+_VISIT = ["device", "SESSION_ID", "customer", "at"]
+_TIME = pa.timestamp("us", tz="UTC")
 # Table -> the column with the time of a visit.
 VISITS = {"CUSTOMER_SESSION_DATA": "SESSION_START", "CUSTOMER_BEHAVIORAL_EVENTS": "EVENT_DATE"}
 
@@ -27,7 +32,8 @@ def stitch(lake: Lake, run: Run, engine: Engine = Engine(), rules: StitchRules =
     found = {name: table for name in VISITS if (table := open_table(lake.silver(CONTRACTS[name]))) is not None}
     map = open_table(lake.identity_map)
     inputs = tuple(f"silver/{CONTRACTS[name].path}@{table.version()}" for name, table in found.items())
-    inputs += () if map is None else (f"silver/identity_map@{map.version()}",)
+    inputs += () if map is None else (f"{_MAP}{map.version()}",)
+    inputs += (f"rules@{zlib.crc32(repr(rules).encode()):08x}",)
     if not found or made_from(lake.visitors) == inputs:
         return None
     buckets = buckets_for(sum(table.count() for table in found.values()))
@@ -47,26 +53,41 @@ def build(
     rules: StitchRules,
     spill: str | None,
 ) -> None:
-    """Wires sessions and events -> visitors -> their persons -> one table, replaced as a whole."""
-    visits = [root | f"Read {name}" >> _read(lake, name) | f"Visits {name}" >> _as_visits() for name in tables]
-    visitors = visits | beam.Flatten() | "Stitch" >> StitchVisits(rules, buckets, spill)
+    """Wires sessions and events -> visitors -> their persons -> one table, of which only what changed is written."""
+    devices = {name: _device(lake, name) for name in tables}
+    named = any(devices.values())
+    visits = [
+        root | f"Read {name}" >> _read(lake, name, devices[name]) | f"Visits {name}" >> _as_visits(named)
+        for name in tables
+    ]
+    stitched = StitchVisits(rules, buckets, spill, by_session=named)
+    visitors = visits | beam.Flatten() | "Stitch" >> stitched
     map = root | "ReadMap" >> ReadDelta(lake.identity_map, missing_ok=True, schema=IDENTITY_MAP)
     followed = (visitors, map) | "FollowPersons" >> FollowPersons(buckets, spill)
     counted = followed | "CountRows" >> beam.Map(lambda batch: Counts(batch.num_rows, batch.num_rows))
     note = counted | "Sum" >> SumCounts("visitors") | "Note" >> TakeNote(run, inputs)
     followed | "WriteVisitors" >> WriteDelta(
-        lake.visitors, SCHEMA, Overwrite(whole_table=True), note=beam.pvalue.AsSingleton(note)
+        lake.visitors, SCHEMA, Amend(), evolve=True, note=beam.pvalue.AsSingleton(note)
     )
 
 
-def _read(lake: Lake, name: str) -> ReadDelta:
-    return ReadDelta(lake.silver(CONTRACTS[name]), ("SESSION_ID", "CUSTOMER_ID", VISITS[name]))
+def _device(lake: Lake, name: str) -> str | None:
+    """The column beyond the contract that names the device."""
+    table = open_table(lake.silver(CONTRACTS[name]))
+    return None if table is None else device_column(set(arrow_schema(table).names) - set(CONTRACTS[name].names))
 
 
-def _as_visits() -> beam.ParDo:
-    return beam.Map(_named).with_output_types(pa.RecordBatch)
+def _read(lake: Lake, name: str, device: str | None) -> ReadDelta:
+    columns = ("SESSION_ID", "CUSTOMER_ID", VISITS[name])
+    return ReadDelta(lake.silver(CONTRACTS[name]), (device, *columns) if device else columns)
 
 
-def _named(batch: pa.RecordBatch) -> pa.RecordBatch:
-    columns = [batch[0], batch[1], batch[2].cast(pa.timestamp("us", tz="UTC"))]
-    return pa.RecordBatch.from_arrays(columns, names=["device", "customer", "at"])
+def _as_visits(named: bool) -> beam.ParDo:
+    return beam.Map(_as_visit, named).with_output_types(pa.RecordBatch)
+
+
+def _as_visit(batch: pa.RecordBatch, named: bool) -> pa.RecordBatch:
+    """Where devices are `named`, one that is not may be named elsewhere in its session; else the session is it."""
+    session, customer, at = batch.columns[-3:]
+    device = batch[0] if batch.num_columns > 3 or not named else pa.nulls(batch.num_rows, pa.string())
+    return pa.RecordBatch.from_arrays([device, session, customer, at.cast(_TIME)], names=_VISIT)

@@ -9,8 +9,8 @@ import pyarrow as pa
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that
 
-from transforms.identity.follow import VISITORS, FollowPersons, StitchVisits
-from transforms.identity.stitch import StitchRules, stitch_visits, summarise_visits
+from transforms.identity.follow import VISITORS, AttributeVisits, FollowPersons, StitchVisits
+from transforms.identity.stitch import StitchRules, attribute_visits, place_visits, stitch_visits, summarise_visits
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -42,20 +42,48 @@ def test_rows_get_the_person_of_their_customer():
 def test_visits_are_stitched_over_buckets_as_in_one_table():
     draw = random.Random(2)
     times = [START + timedelta(hours=draw.randrange(2_000)) for _ in range(300)]
+    sessions = [draw.randrange(60) for _ in range(300)]
     visits = pa.table({
-        "device": [f"d{draw.randrange(20)}" for _ in range(300)],
+        "device": pa.array([draw.choice([None, f"d{n % 20}"]) for n in sessions], pa.string()),
+        "SESSION_ID": [f"s{n}" for n in sessions],
         "at": pa.array(times, pa.timestamp("us", tz="UTC")),
         "customer": pa.array([draw.choice([None, None, None, "ann", "ben"]) for _ in range(300)], pa.string()),
     })  # fmt: skip
     rules = StitchRules(86_400 * 5, 86_400 * 2)
-    expected = pl.DataFrame(summarise_visits(stitch_visits(visits, rules)))
+    expected = pl.DataFrame(summarise_visits(stitch_visits(place_visits(visits), rules)))
+    assert expected["visits"].sum() == 300 and expected["device"].n_unique() == 20
     assert expected["stitch_rule"].n_unique() == 4
 
     def check(batches):
         assert all(batch.schema == VISITORS for batch in batches)
         found = pl.concat([pl.DataFrame(batch) for batch in batches])
-        order = ["device", "first_at", "CUSTOMER_ID", "stitch_rule"]
+        order = ["device", "SESSION_ID", "first_at", "CUSTOMER_ID", "stitch_rule"]
         assert found.sort(order, nulls_last=True).equals(expected.sort(order, nulls_last=True))
 
     with beam.Pipeline(runner=FnApiRunner()) as root:
         assert_that(source(root, "visits", visits) | StitchVisits(rules, 4), check)
+
+
+def test_rows_without_a_customer_get_that_of_their_visitor():
+    draw = random.Random(5)
+    times = [START + timedelta(hours=draw.randrange(500)) for _ in range(300)]
+    rows = pa.table({
+        "n": range(300),
+        "SESSION_ID": pa.array([draw.choice([None, *(f"s{k}" for k in range(40))]) for _ in range(300)], pa.string()),
+        "CUSTOMER_ID": pa.array([draw.choice([None, None, "ann", "ben"]) for _ in range(300)], pa.string()),
+        "EVENT_DATE": pa.array(times, pa.timestamp("us", tz="UTC")),
+    })  # fmt: skip
+    visits = rows.select(["SESSION_ID", "SESSION_ID", "CUSTOMER_ID", "EVENT_DATE"])
+    stitched = stitch_visits(visits.rename_columns(["device", "SESSION_ID", "customer", "at"]), StitchRules(9e5, 9e5))
+    visitors = summarise_visits(stitched)
+    expected = stitched["stitched_customer"].to_pylist()  # each visit by itself is the oracle of their runs
+    assert expected != rows["CUSTOMER_ID"].to_pylist()
+
+    def check(batches):
+        found = pl.concat([pl.DataFrame(batch) for batch in batches]).sort("n")
+        assert found["CUSTOMER_ID"].to_list() == expected and found.columns == rows.column_names
+
+    assert attribute_visits(rows, visitors, "EVENT_DATE")["CUSTOMER_ID"].to_pylist() == expected
+    with beam.Pipeline(runner=FnApiRunner()) as root:
+        inputs = (source(root, "rows", rows), source(root, "visitors", visitors))
+        assert_that(inputs | AttributeVisits("EVENT_DATE", 3), check)

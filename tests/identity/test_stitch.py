@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.identity.stitch import StitchRules, follow_persons, stitch_visits
+from transforms.identity.stitch import StitchRules, device_column, follow_persons, place_visits, stitch_visits
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 RULES = StitchRules(look_back_seconds=10, carry_seconds=5)
@@ -76,3 +76,22 @@ def test_rows_follow_their_customers_person():
 def test_a_reach_is_no_less_than_nothing():
     with pytest.raises(ValueError, match="-1"):
         StitchRules(look_back_seconds=-1)
+
+
+def test_a_visit_has_the_device_of_its_session_else_the_session():
+    visits = pa.table({
+        "device": pa.array([None, "d2", "d1", None, None, "d3"], pa.string()),
+        "SESSION_ID": pa.array(["s", "s", "s", "t", None, None], pa.string()),
+    })  # fmt: skip
+    assert place_visits(visits)["device"].to_pylist() == ["d1", "d2", "d1", "t", None, "d3"]
+
+
+def test_devices_are_known_by_common_names():
+    assert device_column(["note", "Anonymous_Id", "cookieId"]) == "Anonymous_Id"
+    assert device_column(["DEVICE_TYPE", "SESSION_ID"]) is None
+
+
+def test_who_it_is_comes_with_the_login_that_says_so():
+    at = [START + timedelta(seconds=s) for s in (1, 5, 8, 30)]
+    visits = pa.table({"device": ["d"] * 4, "at": at, "customer": [None, "ann", None, None]})
+    assert stitch_visits(visits, RULES)["login_at"].to_pylist() == [at[1], at[1], at[1], None]

@@ -1,7 +1,7 @@
 """Identities in the lake: any split of a history into runs, decisions, and exactly the persons that were touched."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -14,6 +14,7 @@ from tests.pipelines.conftest import customer, write_lines
 from tests.pipelines.test_cli import c360
 from transforms.errors import UsageError, UserError
 from transforms.identity.persons import persons_on
+from transforms.identity.stitch import StitchRules
 from transforms.io.delta import open_table, read_table
 
 GIVEN = ["Anna", "Boris", "Carla", "Dmitri", "Elif", "Farid", "Greta", "Hugo", "Ines", "Jakub"]
@@ -132,11 +133,12 @@ def test_gold_follows_persons_when_they_change(shop):
     assert shop.gold() is not None and of_gold() == persons(shop) != who
 
 
-def test_visits_before_a_login_are_the_persons(shop):
-    def event(number, minute, customer=None, session="S1"):
-        return {"EVENT_ID": f"E{number}", "SESSION_ID": session, "CUSTOMER_ID": customer, "EVENT_TYPE": "CLICK",
-                "EVENT_DATE": f"2010-05-01T10:{minute:02}:00Z"}  # fmt: skip
+def event(number, minute, customer=None, session="S1", day=1, **more):
+    return {"EVENT_ID": f"E{number}", "SESSION_ID": session, "CUSTOMER_ID": customer, "EVENT_TYPE": "CLICK",
+            "EVENT_DATE": f"2010-05-{day:02}T10:{minute:02}:00Z"} | more  # fmt: skip
 
+
+def test_visits_before_a_login_are_the_persons(shop):
     visits = [event(1, 1), event(2, 5, "C3"), event(3, 7), event(4, 1, None, "S2")]
     shop.bronze(CUSTOMER_BEHAVIORAL_EVENTS=write_lines(shop.root / "events" / "e.jsonl", visits))
     feed(shop, ROWS)
@@ -146,7 +148,36 @@ def test_visits_before_a_login_are_the_persons(shop):
     found = {(row["device"], row["CUSTOMER_ID"], row["stitch_rule"]): row["person_id"] for row in rows}
     rules = ("before_login", "own", "after_login")
     assert found == {("S1", "C3", rule): who for rule in rules} | {("S2", None, None): None}
+    assert {row["login_at"] for row in rows if row["device"] == "S1"} == {datetime(2010, 5, 1, 10, 5, tzinfo=UTC)}
     assert stitch(shop.lake, shop.run("resolve")) is None
+
+
+def test_a_device_is_one_visitor_over_sessions_within_the_look_back_and_is_cut_where_another_logs_in(shop):
+    """The device is a column that no contract knows; of session S2 only the session's row names it."""
+    visits = [
+        event(1, 0, None, "S0", 1, DEVICE_ID="D"),  # 9 days before the login: not within 5
+        event(2, 0, None, "S1", 8, DEVICE_ID="D"),
+        event(3, 0, "C3", "S2", 10),
+        event(4, 5, None, "S2", 10),
+        event(5, 30, "C4", "S2", 10),
+        event(6, 45, None, "S2", 10),
+        event(7, 0, None, "S3", 10, DEVICE_ID="E"),
+    ]
+    session = {"SESSION_ID": "S2", "SESSION_START": "2010-05-10T10:00:00Z", "DEVICE_ID": "D"}
+    places = {"CUSTOMER_BEHAVIORAL_EVENTS": visits, "CUSTOMER_SESSION_DATA": [session]}
+    shop.bronze(**{name: write_lines(shop.root / name / "e.jsonl", rows) for name, rows in places.items()})
+    feed(shop, ROWS)
+    assert stitch(shop.lake, shop.run("resolve"), rules=StitchRules(5 * 86_400, 86_400)) is not None
+    who = persons(shop) | {"customers:None": None}
+    rows = read_table(shop.lake.visitors).sort_by("first_at").to_pylist()
+    assert all(row["person_id"] == who[f"customers:{row['CUSTOMER_ID']}"] for row in rows)
+    found = [(row["device"], row["SESSION_ID"], row["CUSTOMER_ID"], row["visits"]) for row in rows]
+    assert sorted(found, key=str) == sorted([
+        ("D", "S0", None, 1), ("D", "S1", "C3", 1), ("D", "S2", "C3", 2), ("D", "S2", "C3", 1), ("D", "S2", "C4", 1),
+        ("D", "S2", "C4", 1), ("E", "S3", None, 1),
+    ], key=str)  # fmt: skip
+    assert stitch(shop.lake, shop.run("resolve")) is not None  # another look-back is another question
+    assert {row["SESSION_ID"]: row["CUSTOMER_ID"] for row in read_table(shop.lake.visitors).to_pylist()}["S0"] == "C3"
 
 
 def test_the_report_tells_who_is_who_without_naming_anybody(shop):

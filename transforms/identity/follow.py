@@ -11,7 +11,15 @@ import pyarrow as pa
 
 from transforms.batches import as_batch, as_table, register_batch_coder
 from transforms.identity.customers import customers_of
-from transforms.identity.stitch import VISITORS, StitchRules, follow_persons, stitch_visits, summarise_visits
+from transforms.identity.stitch import (
+    VISITORS,
+    StitchRules,
+    attribute_visits,
+    follow_persons,
+    place_visits,
+    stitch_visits,
+    summarise_visits,
+)
 from transforms.shuffle import GroupBatches, tables_of
 
 _ROWS, _MAP, _VISITS = "rows", "map", "visits"
@@ -61,19 +69,32 @@ class _FollowFn(beam.DoFn):
 
 @dataclass(eq=False)
 class StitchVisits(beam.PTransform):
-    """Batches of visits (`device`, `customer`, `at`) -> batches of VISITORS; see `stitch.stitch_visits`."""
+    """Batches of visits (`device`, `SESSION_ID`, `customer`, `at`) -> batches of VISITORS; see `stitch.stitch_visits`.
+
+    Attributes:
+      by_session: visits may lack the device that another visit of their session names; without one the session is it.
+    """
 
     rules: StitchRules
     buckets: int
     spill_dir: str | None = None
+    by_session: bool = True
 
     def expand(self, visits: beam.PCollection) -> beam.PCollection:
         register_batch_coder()
+        if self.by_session:
+            group = GroupBatches({_VISITS: ("SESSION_ID",)}, self.buckets, self.spill_dir)
+            grouped = {_VISITS: visits} | "BySession" >> group
+            visits = grouped | "Place" >> beam.Map(_placed).with_output_types(pa.RecordBatch)
         return (
             {_VISITS: visits}
             | "ByDevice" >> GroupBatches({_VISITS: ("device",)}, self.buckets, self.spill_dir)
             | "Stitch" >> beam.ParDo(_StitchFn(self.rules)).with_output_types(pa.RecordBatch)
         )
+
+
+def _placed(bucket: tuple[int, Iterable[Any]]) -> pa.RecordBatch:
+    return as_batch(place_visits(tables_of(bucket[1])[_VISITS]))
 
 
 class _StitchFn(beam.DoFn):
@@ -84,4 +105,34 @@ class _StitchFn(beam.DoFn):
         yield as_batch(summarise_visits(stitch_visits(tables_of(bucket[1])[_VISITS], self._rules)))
 
 
-__all__ = ["VISITORS", "FollowPersons", "StitchVisits"]
+@dataclass(eq=False)
+class AttributeVisits(beam.PTransform):
+    """(rows, visitors) -> the rows, those without a customer with that of their visitor; see `attribute_visits`.
+
+    Attributes:
+      time: the rows' column with their time. buckets, spill_dir: as in `GroupBatches`.
+    """
+
+    time: str
+    buckets: int
+    spill_dir: str | None = None
+
+    def expand(self, inputs: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection:
+        register_batch_coder()
+        rows, visitors = inputs
+        group = GroupBatches({_ROWS: ("SESSION_ID",), _VISITS: ("SESSION_ID",)}, self.buckets, self.spill_dir)
+        return (
+            {_ROWS: rows, _VISITS: visitors}
+            | "BySession" >> group
+            | "Attribute" >> beam.FlatMap(_attributed, self.time).with_output_types(pa.RecordBatch)
+        )
+
+
+def _attributed(bucket: tuple[int, Iterable[Any]], time: str) -> Iterator[pa.RecordBatch]:
+    tables = tables_of(bucket[1])
+    if _ROWS in tables:
+        rows = tables[_ROWS]
+        yield as_batch(attribute_visits(rows, tables[_VISITS], time) if _VISITS in tables else rows)
+
+
+__all__ = ["VISITORS", "AttributeVisits", "FollowPersons", "StitchVisits"]
