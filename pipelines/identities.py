@@ -12,12 +12,13 @@ from math import log2
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.config import Lake, Run
 from pipelines.explain import verdict_of
 from pipelines.notes import RunNote, made_from
 from pipelines.runs import record_commits
-from pipelines.scoring import Scoring, remember, score
+from pipelines.scoring import Scoring, latest_model, remember, score
 from transforms.contracts import CONTRACTS
 from transforms.counts import Counts
 from transforms.errors import UsageError, UserError
@@ -31,7 +32,7 @@ from transforms.identity.rules import IdentityRules
 from transforms.identity.score import EDGES, ScoredPairs, score_pairs
 from transforms.identity.standard import standardise_records
 from transforms.identity.survive import PERSON_RULES, survive_attributes, survivors_schema
-from transforms.io.delta import append_rows, committed, open_table, overwrite_rows, read_table
+from transforms.io.delta import amend_rows, append_rows, committed, open_table, read_table
 
 CUSTOMERS = CONTRACTS["CUSTOMERS"]
 _NUMBER = "identity"  # the Delta transaction that counts the runs
@@ -100,7 +101,13 @@ def explain_in_lake(lake: Lake, pair: Pair, rules: IdentityRules = IdentityRules
     """
     records, (left, right) = read_records(lake), (customer_key(customer) for customer in pair)
     _check_known(records, (left, right), "--explain")
-    scored = score_pairs(records, rules)
+    asked = pc.is_in(records[RECORD_KEY], pa.array([left, right]))
+    model = latest_model(lake, records.num_rows, rules)
+    if model is None:
+        scored = score_pairs(records, rules)
+    else:  # the model of the identities themselves; only these two are compared, within what all records have
+        rest = records.filter(pc.invert(asked))
+        scored = score_pairs(records.filter(asked), rules, model=model, against=rest if rest.num_rows else None)
     verdict = verdict_of(left, right, _read(lake.identity_map, IDENTITY_MAP), scored.edges, rules=rules)
     held = decisions_in_force(_read(lake.identity_decisions, DECISIONS)).to_pylist()
     decided = [row["kind"] for row in held if {row["low"], row["high"]} == {left, right}]
@@ -127,7 +134,7 @@ def resolve(
 ) -> Resolution:
     """The persons of the records, after those of the history."""
     previous = map_of(history)
-    latest = pa.compute.max(history["at"]).as_py()
+    latest = pc.max(history["at"]).as_py()
     if latest is not None and latest >= run.started_at:
         raise UserError(
             f"identities were resolved as of {latest.isoformat()} already",
@@ -178,28 +185,33 @@ def _write(
     found: Resolution,
     rules: IdentityRules,
 ) -> None:
-    """The events first, the map last: its commit says that the run is done."""
+    """The events first, the map last: its commit says that the run is done. Rows that stay as they are stay in their
+    files: what is written anew is what concerns the persons that were touched."""
     number = committed(lake.identity_events, [_NUMBER]).get(_NUMBER, 0) + 1
     done = append_rows(lake.identity_events, found.events, ((_NUMBER, number),))
     if done.status != "committed":
         raise UserError("another run resolved identities at the same time", lake.identity_events, "run again")
-    overwrite_rows(lake.identity_links, _links(scoring, found, rules), whole_table=True)
+    before = _read(lake.identity_links, LINKS) if not scoring.learned else LINKS.empty_table()
+    amend_rows(lake.identity_links, _links(scoring, found, before, rules))
     remember(lake, run, scoring, rules)
     raw = records.rename_columns(["record" if name == RECORD_KEY else name for name in records.column_names])
     golden = survive_attributes(raw, found.map, PERSON_RULES).cast(PERSONS)
     for name, uri, rows in (("persons", lake.persons, golden), ("identity_map", lake.identity_map, found.map)):
         note = RunNote(run, name, inputs, Counts(rows.num_rows, rows.num_rows))
-        overwrite_rows(uri, rows, whole_table=True, note=note)
+        amend_rows(uri, rows, note=note)
 
 
-def _links(scoring: Scoring, found: Resolution, rules: IdentityRules) -> pa.Table:
+def _links(scoring: Scoring, found: Resolution, before: pa.Table, rules: IdentityRules) -> pa.Table:
+    """LINKS of all edges; `before`: those of earlier runs, for the evidence of pairs that this one did not compare."""
     persons = pl.DataFrame(pl.from_arrow(found.map)).select("record", "person_id")
     edges = pl.DataFrame(pl.from_arrow(scoring.edges))
     ends = edges.join(persons, left_on="left", right_on="record", maintain_order="left").join(
         persons, left_on="right", right_on="record", maintain_order="left", suffix="_right"
     )
     told = ends.with_columns(same_person=pl.col("person_id") == pl.col("person_id_right"))
-    told = told.join(_evidence(scoring.scored, rules), on=["left", "right"], how="left", maintain_order="left")
+    new, old = _evidence(scoring.scored, rules), pl.DataFrame(pl.from_arrow(before)).select("left", "right", "evidence")
+    evidence = pl.concat([new, old.drop_nulls().join(new, on=["left", "right"], how="anti")])
+    told = told.join(evidence, on=["left", "right"], how="left", maintain_order="left")
     return told.select(LINKS.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(LINKS)
 
 

@@ -13,24 +13,43 @@ from pipelines.options import Engine
 from pipelines.resolve_files import Pair
 from pipelines.runs import TableRun
 from pipelines.visitors import stitch
+from pipelines.who import moment_of, say_who, who_is
+from transforms.errors import UsageError
+from transforms.identity.stitch import StitchRules
+from transforms.sessions.rules import parse_seconds
 
 _WORDS = {"created": "new", "joined": "joined", "merged": "merged into an older person", "split": "split off",
           "moved": "moved", "left": "no longer there"}  # fmt: skip
 
 
 def run_resolve_lake(
-    lake: str, run: Run, decided: Sequence[tuple[str, Pair]], explain: Pair | None, rebuild: bool, as_json: bool
+    lake: str,
+    run: Run,
+    decided: Sequence[tuple[str, Pair]],
+    explain: Pair | None,
+    rebuild: bool,
+    look_back: str,
+    as_json: bool,
 ) -> None:
     """The command `resolve` on the lake."""
-    out = Output(as_json)
+    out, rules = Output(as_json), StitchRules(look_back_seconds=parse_seconds(look_back))
     start = perf_counter()
     with out.working("finding who is who"):
-        done, visitors = find_persons(Lake(lake), run, decided=decided, rebuild=rebuild)
+        done, visitors = find_persons(Lake(lake), run, decided=decided, rebuild=rebuild, rules=rules)
     _say(done, perf_counter() - start, out)
     if visitors is not None:
         out.say(f"visitors: {counted(visitors.counts.accepted, 'row')}", visitors=visitors.counts.accepted)
     if explain:
         say_explanation(*explain_in_lake(Lake(lake), explain), out)
+    out.close()
+
+
+def run_who(lake: str, id: str | None, on: str | None, as_json: bool) -> None:
+    """The command `resolve --who`: asks, and changes nothing."""
+    if id is None:
+        raise UsageError("whom?", "--on", "give --who CUSTOMER_ID with it")
+    out = Output(as_json)
+    say_who(who_is(Lake(lake), id, moment_of(on)), out)
     out.close()
 
 
@@ -40,10 +59,11 @@ def find_persons(
     engine: Engine = Engine(),
     decided: Sequence[tuple[str, Pair]] = (),
     rebuild: bool = False,
+    rules: StitchRules = StitchRules(),
 ) -> tuple[LakeResolved | None, TableRun | None]:
     """Brings the persons of the lake, and then its visitors, up to silver."""
     done = resolve_lake(lake, run, decided, rebuild)
-    return done, stitch(lake, run, engine)
+    return done, stitch(lake, run, engine, rules)
 
 
 def say_persons(done: LakeResolved | None, out: Output) -> None:

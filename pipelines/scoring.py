@@ -12,7 +12,7 @@ from transforms.identity.fields import RECORD_KEY
 from transforms.identity.model import LinkModel
 from transforms.identity.rules import IdentityRules
 from transforms.identity.score import EDGES, ScoredPairs, score_pairs
-from transforms.io.delta import append_rows, open_table, overwrite_rows, read_table
+from transforms.io.delta import amend_rows, append_rows, open_table, read_table
 from transforms.silver.keys import key_hashes
 
 GROWTH = 1.2  # so many times the records a model was learned from, and it is learned anew
@@ -48,7 +48,7 @@ def score(lake: Lake, records: pa.Table, rules: IdentityRules, rebuild: bool = F
     A model is fit for records of at most `GROWTH` times the number that it was learned from, and for the same rules.
     """
     seen = _content(records)
-    model = None if rebuild else _model(lake, records.num_rows, rules)
+    model = None if rebuild else latest_model(lake, records.num_rows, rules)
     links = open_table(lake.identity_links)
     if model is None or links is None or open_table(lake.identity_records) is None:
         scored = score_pairs(records, rules)
@@ -71,10 +71,11 @@ def remember(lake: Lake, run: Run, scoring: Scoring, rules: IdentityRules) -> No
         row = {"model": scoring.scored.model.to_json(), "rules": repr(rules), "records": scoring.content.num_rows,
                "learned_at": run.started_at}  # fmt: skip
         append_rows(lake.identity_models, pa.Table.from_pylist([row], schema=MODELS))
-    overwrite_rows(lake.identity_records, scoring.content, whole_table=True)
+    amend_rows(lake.identity_records, scoring.content)
 
 
-def _model(lake: Lake, records: int, rules: IdentityRules) -> LinkModel | None:
+def latest_model(lake: Lake, records: int, rules: IdentityRules) -> LinkModel | None:
+    """The model that the identities were made by, if it is fit for so many records and these rules."""
     if open_table(lake.identity_models) is None:
         return None
     latest = read_table(lake.identity_models).sort_by("learned_at").to_pylist()[-1]

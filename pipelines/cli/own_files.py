@@ -169,11 +169,19 @@ def resolve(
     format: Annotated[str | None, typer.Option("--format", help="jsonl, csv or parquet; by default by name")] = None,
     lake: LakeOption = "lake",
     rebuild: Annotated[bool, typer.Option("--rebuild", help="with a lake: also where nothing changed")] = False,
+    who: Annotated[
+        str | None,
+        typer.Option("--who", help="only asks the lake who a CUSTOMER_ID, person_id or SESSION_ID is, and why"),
+    ] = None,
+    on: Annotated[str | None, typer.Option("--on", help="with --who: who it was on this day (UTC)")] = None,
+    look_back: Annotated[
+        str, typer.Option("--look-back", help="with a lake: how far a login tells who came to the device before it")
+    ] = "30d",
     run_time: RunTime = None,
     json: Json = False,
 ) -> None:
     """Finds which records are one person: in your own files (--records), else the customers of the lake."""
-    from pipelines.resolve import run_resolve_lake
+    from pipelines.resolve import run_resolve_lake, run_who
     from pipelines.resolve_files import FilesRequest, decided, run_resolve_files
 
     asked = decided(apart, together, withdraw)
@@ -189,7 +197,9 @@ def resolve(
         }
         if used := [name for name, value in only.items() if value]:
             raise UsageError(f"{used[0]} is for own files", remedy="give them with --records FILE")
-        return run_resolve_lake(lake, run_of("resolve", run_time), asked, explain, rebuild, json)
+        if who is not None or on is not None:
+            return run_who(lake, who, on, json)
+        return run_resolve_lake(lake, run_of("resolve", run_time), asked, explain, rebuild, look_back, json)
     request = FilesRequest(
         tuple(records), tuple(map or []), out, pairs, rejects, explain, asked, decisions, format, not link, state=state
     )

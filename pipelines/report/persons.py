@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from math import log2
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
 from pipelines.config import Lake
+from transforms.identity.rules import IdentityRules
 from transforms.io.delta import open_table, read_table
 
 _OLDEST = pl.CompatLevel.oldest()
 _BANDS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 0.999, 1.0)
-_LARGEST = 10
+_LARGEST = _BORDERLINE = 10
 
 
 def gather(lake: Lake) -> dict[str, Any]:
@@ -49,7 +51,10 @@ def _of_links(links: pl.DataFrame) -> dict[str, Any]:
         for low, high in pairwise(_BANDS)
         for part in [links.filter((pl.col("probability") > low) & (pl.col("probability") <= high))]
     ]
-    borderline = links.drop_nulls("evidence").sort("probability", "left", "right").head(10)
+    bits = (pl.col("probability") / (1 - pl.col("probability"))).log(2)
+    limit = IdentityRules().match_probability
+    far = (bits - log2(limit / (1 - limit))).abs()
+    borderline = links.drop_nulls("evidence").sort(far, "left", "right").head(_BORDERLINE).sort("probability")
     return {
         "identity_scores": pa.Table.from_pylist(scores),
         "identity_borderline": borderline.select("probability", "same_person", "evidence"),

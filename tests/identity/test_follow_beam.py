@@ -51,7 +51,7 @@ def test_visits_are_stitched_over_buckets_as_in_one_table():
     })  # fmt: skip
     rules = StitchRules(86_400 * 5, 86_400 * 2)
     expected = pl.DataFrame(summarise_visits(stitch_visits(place_visits(visits), rules)))
-    assert expected["visits"].sum() == 300 and expected["device"].n_unique() == 20
+    assert expected["visits"].sum() == 300 and expected["device"].n_unique() > 20  # and sessions
     assert expected["stitch_rule"].n_unique() == 4
 
     def check(batches):

@@ -108,7 +108,10 @@ def summarise_visits(visits: pa.Table) -> pa.Table:
     names = ["device", "SESSION_ID", "at", *STITCHED]
     frame = pl.DataFrame(pl.from_arrow(visits.select(names))).drop_nulls("device")
     same = ["device", "SESSION_ID", "stitched_customer", "stitch_rule"]
-    rows = frame.sort("device", "SESSION_ID", "at", "stitched_customer", "stitch_rule", "login_at", nulls_last=True)
+    later = pl.col("stitch_rule").ne_missing(OWN)  # a login comes before what else happened at its moment
+    rows = frame.sort(
+        "device", "SESSION_ID", "at", later, "stitched_customer", "stitch_rule", "login_at", nulls_last=True
+    )
     found = rows.group_by(*same, pl.struct(same).rle_id().alias("run"), maintain_order=True).agg(
         pl.col("login_at").min(),
         pl.len().cast(pl.Int64).alias("visits"),
