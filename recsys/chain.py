@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -14,9 +14,9 @@ from recsys.candidates.ease import Ease
 from recsys.candidates.item_knn import BoughtTogether
 from recsys.candidates.own import OwnMostFrequent, RepeatDue
 from recsys.candidates.popularity import Popularity, Trending
-from recsys.candidates.source import Scorer, Source
+from recsys.candidates.source import NEVER, Scorer, Source, best
 from recsys.evaluate.splits import leave_last_out
-from recsys.interactions import Histories, Log
+from recsys.interactions import MOST_ITEMS, Histories, Log
 from recsys.ranking.features import ItemTimes, gather
 from recsys.ranking.train import Ranker, train_ranker
 from recsys.retrieval.train import FittedTowers, TwoTower
@@ -76,6 +76,15 @@ class ChainSource:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """Lists [n, k], best first: codes, -1 where there are fewer; scores; the source that ranks each highest."""
+
+    items: np.ndarray
+    scores: np.ndarray
+    sources: np.ndarray
+
+
+@dataclass(frozen=True)
 class Chain:
     """Answers for histories; without a ranker in the order of the fused ranks."""
 
@@ -87,13 +96,19 @@ class Chain:
 
     def recommend(self, histories: Histories, k: int) -> tuple[np.ndarray, np.ndarray]:
         """(codes [n, k], best first, -1 where there are fewer; the name of the source that ranks each highest)."""
-        spec = replace(self.spec, candidates=max(self.spec.candidates, k))
-        pool = gather(histories, self.scorers, self.times, spec.candidates, self.repeats)
-        names = np.array([*self.scorers])
-        if self.ranker is None:
-            return pool.items[:, :k], names[pool.sources[:, :k]]
-        lists, places = self.ranker.order(pool, k)
-        return lists, names[np.take_along_axis(pool.sources, np.maximum(places, 0), 1)]
+        answer = self.answer(histories, k)
+        return answer.items, answer.sources
+
+    def answer(self, histories: Histories, k: int) -> Answer:
+        """The best k of each, by the ranker or else by the fused ranks; at most MOST_ITEMS of a history are seen."""
+        size = max(self.spec.candidates, k)
+        pool = gather(histories.newest(MOST_ITEMS), self.scorers, self.times, size, self.repeats)
+        shown = np.where(pool.items >= 0, pool.fused, NEVER) if self.ranker is None else self.ranker.scores(pool)
+        places = best(shown, k)
+        items, scores, sources = (
+            np.take_along_axis(one, np.maximum(places, 0), 1) for one in (pool.items, shown, pool.sources)
+        )
+        return Answer(np.where(places >= 0, items, -1), scores, np.array([*self.scorers])[sources])
 
 
 def _fit(sources: Sequence[Source], log: Log) -> dict[str, Scorer]:

@@ -21,6 +21,7 @@ INTERACTIONS: pa.Schema = pa.schema(
 )
 # How much an interaction says about taste, beside a purchase. A view is cheap and there are many of them.
 SIGNAL_WEIGHTS = {"purchase": 1.0, "rating": 1.0, "cart": 0.5, "view": 0.2}
+MOST_ITEMS = 2_000  # the newest of a history that a list is made from
 Array = np.ndarray
 
 
@@ -111,6 +112,13 @@ class Histories:
         if values is None:
             made.data[:] = 1.0
         return made
+
+    def newest(self, most: int) -> Histories:
+        """The same without what is older than the `most` newest rows of each."""
+        take, offsets = ranges(np.maximum(self.offsets[:-1], self.offsets[1:] - most), self.offsets[1:])
+        return replace(
+            self, offsets=offsets, items=self.items[take], seconds=self.seconds[take], weights=self.weights[take]
+        )
 
     def batches(self, size: int) -> Iterator[tuple[slice, Histories]]:
         """The same in parts of at most `size` askers, with their places."""

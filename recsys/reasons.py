@@ -18,6 +18,7 @@ _WORDS = {
 }
 
 
-def reason(source: str) -> str:
-    """The words for a source of candidates."""
-    return _WORDS[source]
+def reason(source: str, known: bool = True) -> str:
+    """The words for a source of candidates; of who is not `known` nothing may be said that was taken before."""
+    words = _WORDS[source]
+    return words if known or "you" not in words else _WORDS["popular"]

@@ -31,7 +31,10 @@ class Source(Protocol):
 def best(scores: np.ndarray, k: int) -> np.ndarray:
     """The codes of the k best items of each row, best first, -1 for NEVER; ties go to the lower code."""
     k = min(k, scores.shape[1])
-    some = np.sort(np.argpartition(-scores, k - 1, axis=1)[:, :k], axis=1)
+    last = -np.partition(-scores, k - 1, axis=1)[:, k - 1 : k]
+    above, tied = scores > last, scores == last
+    chosen = above | (tied & (np.cumsum(tied, 1) <= k - above.sum(1, keepdims=True)))
+    some = np.nonzero(chosen)[1].reshape(len(scores), k)
     values = np.take_along_axis(scores, some, 1)
     order = np.argsort(-values, axis=1, kind="stable")
     shown = np.take_along_axis(some, order, 1)

@@ -10,7 +10,7 @@ import numpy as np
 from recsys.candidates.source import NEVER, Scorer, best, without_taken
 from recsys.interactions import Histories, Log
 
-_RANK_OFFSET = 60  # of reciprocal rank fusion (Cormack et al. 2009)
+RANK_OFFSET = 60  # of reciprocal rank fusion (Cormack et al. 2009)
 PAIR_FEATURES = (
     "own_times",
     "own_age",
@@ -28,11 +28,16 @@ class Pool:
     """`items` [n, c]: codes, -1 for none, in the order of the fused ranks. `features` [n, c, f] float32.
 
     `sources` [n, c]: the place, in the order of the scorers, of the source that ranks the item highest.
+    `fused` [n, c]: the sum of the reciprocal ranks.
     """
 
     items: np.ndarray
     features: np.ndarray
     sources: np.ndarray
+    fused: np.ndarray
+
+    def part(self, rows: np.ndarray) -> Pool:
+        return Pool(self.items[rows], self.features[rows], self.sources[rows], self.fused[rows])
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ def gather(
     Without `repeats` nothing of the history is among them. Scores are compared within an asker's candidates.
     """
     parts = [_gather(part, scorers, times, size, repeats) for _, part in histories.batches(batch)]
-    return Pool(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("items", "features", "sources")))
+    return Pool(*(np.concatenate([getattr(p, name) for p in parts]) for name in Pool.__dataclass_fields__))
 
 
 def _gather(histories: Histories, scorers: Mapping[str, Scorer], times: ItemTimes, size: int, repeats: bool) -> Pool:
@@ -90,7 +95,7 @@ def _gather(histories: Histories, scorers: Mapping[str, Scorer], times: ItemTime
         rank = np.zeros_like(fused)
         row, place = np.nonzero(top >= 0)
         rank[row, top[row, place]] = 1 / np.log2(place + 2)
-        fused[row, top[row, place]] += 1 / (_RANK_OFFSET + place)
+        fused[row, top[row, place]] += (1 / (RANK_OFFSET + place)).astype(np.float32)
         ranks.append(rank)
         scores.append(score)
     items = best(np.where(fused > 0, fused, NEVER), size)
@@ -98,10 +103,10 @@ def _gather(histories: Histories, scorers: Mapping[str, Scorer], times: ItemTime
     by_source = [np.take_along_axis(values, code, 1) for values in ranks]
     columns = []
     for rank, score in zip(by_source, scores, strict=True):
-        mine = np.take_along_axis(score, code, 1)
+        mine = np.take_along_axis(score, code, 1).astype(np.float64)  # of almost equal ones, too
         columns += [rank, (mine - mine.mean(1, keepdims=True)) / (mine.std(1, keepdims=True) + 1e-6)]
     features = np.stack([*columns, *_pair_features(histories, code, times)], 2).astype(np.float32)
-    return Pool(items, features, np.argmax(np.stack(by_source), 0))
+    return Pool(items, features, np.argmax(np.stack(by_source), 0), np.take_along_axis(fused, code, 1))
 
 
 def _pair_features(histories: Histories, items: np.ndarray, times: ItemTimes) -> list[np.ndarray]:

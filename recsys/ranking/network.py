@@ -24,6 +24,7 @@ class CrossNetwork(tfrs.Model):
         self.drop = keras.layers.Dropout(spec.dropout, seed=spec.seed)
         self.out = keras.layers.Dense(1)
         self.task = tfrs.tasks.Ranking(loss=keras.losses.CategoricalCrossentropy(from_logits=True, reduction="sum"))
+        self.score = tf.function(self.call, reduce_retracing=True)
 
     def call(self, features: tf.Tensor, training: bool = False) -> tf.Tensor:
         shape = tf.shape(features)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,15 +20,19 @@ K = 10
 class Ranker:
     """`curve`: NDCG of the lists kept for validation after each epoch; `epochs`: those kept."""
 
-    scores: Callable[[tf.Tensor], tf.Tensor]
+    model: CrossNetwork
     epochs: int = 0
     curve: tuple[float, ...] = ()
 
+    def scores(self, pool: Pool) -> np.ndarray:
+        """float32 [n, c]: of each candidate, NEVER where there is none."""
+        parts = np.array_split(pool.features, max(1, len(pool.features) // 4_096))
+        scores = np.concatenate([self.model.score(tf.constant(part)).numpy() for part in parts])
+        return np.where(pool.items >= 0, scores, NEVER)
+
     def order(self, pool: Pool, k: int = K) -> tuple[np.ndarray, np.ndarray]:
         """(codes [n, k] best first, -1 where there are fewer; the place in the pool of each)."""
-        parts = np.array_split(pool.features, max(1, len(pool.features) // 4_096))
-        scores = np.concatenate([self.scores(tf.constant(part)).numpy() for part in parts])
-        places = best(np.where(pool.items >= 0, scores, NEVER), k)
+        places = best(self.scores(pool), k)
         return np.where(places >= 0, np.take_along_axis(pool.items, np.maximum(places, 0), 1), -1), places
 
 
@@ -43,14 +46,13 @@ def train_ranker(pool: Pool, targets: Targets, spec: RankingSpec, held: np.ndarr
     columns = {"features": pool.features, "labels": labels, "known": (pool.items >= 0).astype(np.float32)}
     rows = tf.data.Dataset.from_tensor_slices({name: values[use] for name, values in columns.items()})
     rows = rows.shuffle(len(use), seed=spec.seed).batch(spec.batch).prefetch(2)
-    score = tf.function(model.call, reduce_retracing=True)
-    shown = Pool(pool.items[held], pool.features[held], pool.sources[held])
+    shown = pool.part(held)
     hits = Targets.of(*_pairs(targets, held), int(held.sum()))
     kept: tuple[float, int, list[np.ndarray]] | None = None
     curve = []
     for epoch in range(1, spec.epochs + 1):
         model.fit(rows, epochs=1, verbose=0)
-        lists, _ = Ranker(score).order(shown)
+        lists, _ = Ranker(model).order(shown)
         curve.append(float(ndcg(hits.hits(lists), hits.counts).mean()))
         if kept is None or curve[-1] > kept[0]:
             kept = curve[-1], epoch, model.get_weights()
@@ -58,7 +60,7 @@ def train_ranker(pool: Pool, targets: Targets, spec: RankingSpec, held: np.ndarr
             break
     assert kept is not None
     model.set_weights(kept[2])
-    return Ranker(score, kept[1], tuple(curve))
+    return Ranker(model, kept[1], tuple(curve))
 
 
 def _pairs(targets: Targets, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -60,7 +59,7 @@ class TwoTower:
 class FittedTowers:
     """`items`: the vectors of all items; `curve`: NDCG of the validation after each epoch; `epochs`: those kept."""
 
-    users: Callable[[dict[str, tf.Tensor]], tf.Tensor]
+    model: TwoTowers
     items: np.ndarray
     spec: RetrievalSpec
     epochs: int = 0
@@ -69,10 +68,10 @@ class FittedTowers:
     @classmethod
     def of(cls, model: TwoTowers, spec: RetrievalSpec, epochs: int = 0, curve: tuple[float, ...] = ()) -> FittedTowers:
         vectors = model.item_tower(tf.range(model.probability.shape[0])).numpy()
-        return cls(model.embed_users, vectors, spec, epochs, curve)
+        return cls(model, vectors, spec, epochs, curve)
 
     def score(self, histories: Histories) -> np.ndarray:
-        return self.users(tower_inputs(histories, self.spec)).numpy() @ self.items.T
+        return self.model.embed_users(tower_inputs(histories, self.spec)).numpy() @ self.items.T
 
 
 def tower_inputs(histories: Histories, spec: RetrievalSpec) -> dict[str, tf.Tensor]:

@@ -120,8 +120,8 @@ def test_the_ranker_finds_the_product_of_two_features():
     items = np.tile(np.arange(10), (500, 1))
     targets = Targets.of(np.arange(500), both.argmax(1), 500)
     held = np.arange(500) % 5 == 0
-    ranker = train_ranker(Pool(items, features, items), targets, RankingSpec(batch=32, learning_rate=0.01), held)
-    lists, _ = ranker.order(Pool(items[held], features[held], items[held]))
+    ranker = train_ranker(Pool(items, features, items, items), targets, RankingSpec(batch=32, learning_rate=0.01), held)
+    lists, _ = ranker.order(Pool(items, features, items, items).part(held))
     mine = Targets.of(np.arange(100), both[held].argmax(1), 100)
     assert ndcg(mine.hits(lists), mine.counts).mean() > 0.9
     alone = Targets.hits(mine, best(features[held][:, :, 1], 10))
