@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from pipelines.cli import lake, own_files, stream, warehouse
+from pipelines.cli import lake, models, own_files, stream, warehouse
 
 app = typer.Typer(
     help="Customer 360 on Apache Beam: raw files to bronze, silver and gold Delta tables. "
@@ -17,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for family in (lake, own_files, stream):
+for family in (lake, own_files, models, stream):
     app.add_typer(family.app)
 app.add_typer(warehouse.app, name="warehouse")
 
