@@ -31,10 +31,11 @@ from transforms.io.delta_ranges import StreamWrite
 from transforms.io.delta_stream import Ends, WriteStream
 from transforms.io.event_hubs import ReadFromEventHubs, partitions
 from transforms.sessions.fold import Tolerance
-from transforms.sessions.live import LATE_EVENTS, LIVE_SESSIONS, STEP, TABLE, LiveTables
+from transforms.sessions.live import LATE_EVENTS, LIVE_SESSIONS, LOG, STEP, TABLE, LiveTables
 from transforms.sessions.sink import StreamSessionsOf
 
 _SESSIONS, _LATE, _FEATURES = "sessions", "late", "features"
+_WRITERS = {"prism": 1, "flink": 8}  # a runner of one machine has nothing of more
 _BUCKETS, _BUCKETS_ONCE = "session_buckets", 4  # of lakes from before the number was kept with them
 
 
@@ -77,6 +78,7 @@ def own(config: StreamConfig, run: Run) -> dict[str, StreamWrite]:
         lake.rejects,
         REJECTS,
         config.name,
+        log="file",
         position="position",
         arrived="",
         idle_seconds=3 * idle,
@@ -84,8 +86,8 @@ def own(config: StreamConfig, run: Run) -> dict[str, StreamWrite]:
         counted_as="rejected",
     )
     if TABLE in writes:
-        sessions = StreamWrite(lake.live_sessions, LIVE_SESSIONS, config.name, (), STEP.name, arrived="")
-        late = StreamWrite(lake.late, LATE_EVENTS, config.name, (), "position", arrived="", contiguous=False)
+        sessions = StreamWrite(lake.live_sessions, LIVE_SESSIONS, config.name, (), LOG.name, STEP.name, arrived="")
+        late = StreamWrite(lake.late, LATE_EVENTS, config.name, (), LOG.name, "position", arrived="", contiguous=False)
         writes |= {_SESSIONS: sessions, _LATE: late}
         keep_gap(lake, config.gap)
     if config.features:
@@ -129,8 +131,9 @@ def build(root: beam.Pipeline, config: StreamConfig, run: Run, writes: Mapping[s
     begin = Begin(config.name, targets(config))
     events = root | "ReadEvents" >> ReadFromEventHubs(config.connection, tuple(config.hubs), begin, config.limits)
     ingested = events | "IngestEvents" >> IngestEvents(config.hubs, ingest_specs(config, run), config.name)
+    writers = _WRITERS[config.runner]
     committed = {
-        name: ingested[name] | f"Write {name}" >> WriteStream(writes[name], config.window_seconds)
+        name: ingested[name] | f"Write {name}" >> WriteStream(writes[name], config.window_seconds, writers)
         for name in (*(table.name for table in config.tables), REJECTED)
     }
     logs = {hub: tuple(f"{hub}/{p}" for p in partitions(config.connection, hub)) for hub in config.hubs}

@@ -6,10 +6,11 @@ import json
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from transforms.io.delta_notes import read_notes
-from transforms.io.delta_positions import marks_of
-from transforms.io.delta_table import open_table
+from transforms.io.delta_log import LogTail
+from transforms.io.delta_positions import mark_app
+from transforms.io.delta_table import explain, table_version
 
 _GAPS = 100  # so many are remembered
 
@@ -45,33 +46,40 @@ class StreamWatch:
     """Follows the logs of a stream's tables; each `look` reads the new entries and no others."""
 
     def __init__(self, tables: Mapping[str, str], stream: str) -> None:
-        self._tables, self._stream = dict(tables), stream
-        self._seen = {name: self._version(uri) for name, uri in self._tables.items()}
-        self._progress = {name: Progress(name) for name in self._tables}
+        self._stream = stream
+        self._tails = {name: LogTail(uri, _version(uri)) for name, uri in tables.items()}
+        self._progress = {name: Progress(name) for name in tables}
         self.began = time.monotonic()
 
     def look(self) -> dict[str, Progress]:
-        """Table -> progress, up to now."""
-        for name, uri in self._tables.items():
-            table = open_table(uri)
-            if table is None or table.version() <= self._seen[name]:
-                continue
-            told: dict[str, None] = {}
-            for note in read_notes(table, uri, self._seen[name]):
-                facts = _facts(note.text, self._stream)
-                if facts is not None:
-                    self._progress[name] = _add(self._progress[name], facts, note.committed_at.timestamp())
-                    told |= dict.fromkeys(facts["positions"])
-            if told:
-                clocks = marks_of(uri, self._stream, told, "clock")
-                self._progress[name] = replace(self._progress[name], clocks=self._progress[name].clocks | clocks)
-            self._seen[name] = table.version()
+        """Table -> progress, up to now.
+
+        Raises:
+          Unreachable, UserError: the storage failed.
+        """
+        for name, tail in self._tails.items():
+            try:
+                for _, actions in tail.new():
+                    self._progress[name] = self._with(self._progress[name], actions)
+            except OSError as error:
+                raise explain(error, tail.uri) from error
         return dict(self._progress)
 
-    @staticmethod
-    def _version(uri: str) -> int:
-        table = open_table(uri)
-        return -1 if table is None else table.version()
+    def _with(self, progress: Progress, actions: Iterable[Mapping[str, Any]]) -> Progress:
+        info: Mapping[str, Any] = next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
+        facts = _facts(info.get("userMetadata", ""), self._stream)
+        if facts is None:
+            return progress
+        told = {a["txn"]["appId"]: int(a["txn"]["version"]) for a in actions if "txn" in a}
+        apps = {log: mark_app(self._stream, log, "clock") for log in facts["positions"]}
+        clocks = {log: told[app] for log, app in apps.items() if app in told}
+        made = _add(progress, facts, info["timestamp"] / 1000)
+        return replace(made, clocks={**made.clocks, **clocks})
+
+
+def _version(uri: str) -> int:
+    version = table_version(uri)
+    return -1 if version is None else version
 
 
 def _facts(text: str, stream: str) -> dict | None:  # type: ignore[type-arg]

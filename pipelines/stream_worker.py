@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterable
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -20,8 +21,9 @@ from pipelines.config import Run
 from pipelines.console import user_cause
 from pipelines.stream import build, own
 from pipelines.stream_config import StreamConfig
-from transforms.errors import Unreachable
+from transforms.errors import Unreachable, UserError
 from transforms.io.delta_committer import rest, waiting_rows
+from transforms.io.delta_log import sum_up
 from transforms.io.delta_positions import Fenced, OwnerWatch
 from transforms.levels import levels
 
@@ -29,6 +31,7 @@ from transforms.levels import levels
 DONE, FAILED, RESTART, UNREACHABLE = 0, 1, 3, 4
 _OWNER_SECONDS = 10.0  # how soon a stream that has nothing to commit learns that another one took over
 _TELL_SECONDS = 2.0
+_SUM_UP_SECONDS = 30.0
 _ENDED = {PipelineState.DONE, PipelineState.FAILED, PipelineState.CANCELLED}
 
 
@@ -113,6 +116,7 @@ def run_stream(config: StreamConfig, stop: threading.Event) -> int:
     root = beam.Pipeline(options=PipelineOptions(list(config.beam_args)))
     build(root, config, run, writes)
     result = root.run()
+    threading.Thread(target=_sum_up, args=({write.uri for write in writes.values()},), daemon=True).start()
     owned = OwnerWatch((write.uri, write.stream, write.epoch) for write in writes.values())
     looked = time.monotonic()
     while not stop.wait(0.2) and result.state not in _ENDED:
@@ -124,6 +128,17 @@ def run_stream(config: StreamConfig, stop: threading.Event) -> int:
         return DONE
     # An engine that lost a range would leave those behind it waiting: reading again from bronze brings all of them.
     return DONE if result.state == PipelineState.DONE and not waiting_rows() else RESTART
+
+
+def _sum_up(tables: Iterable[str]) -> None:
+    """Checkpoints for readers, beside the commits, which do without."""
+    while True:
+        time.sleep(_SUM_UP_SECONDS)
+        for uri in sorted(tables):
+            try:
+                sum_up(uri)
+            except UserError as error:
+                logging.getLogger(__name__).warning("no checkpoint: %s", error)
 
 
 def _exit(code: int) -> None:

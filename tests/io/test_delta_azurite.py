@@ -6,6 +6,7 @@ import apache_beam as beam
 import pyarrow as pa
 import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from deltalake.exceptions import CommitFailedError
 
 from tests.io.delta_child import at_once, killed_write
 from tests.io.delta_data import bag
@@ -24,7 +25,10 @@ from transforms.io.delta import (
     upsert_rows,
 )
 from transforms.io.delta_commit import TableWrite
+from transforms.io.delta_landed import new_attempt
+from transforms.io.delta_log import LogTail, TableLog, sum_up
 from transforms.io.delta_rows import write_rows
+from transforms.io.delta_table import create_table, existing_table, explain
 
 pytestmark = pytest.mark.azurite
 SCHEMA = pa.schema([pa.field("K", pa.int64(), False), ("P", pa.string()), ("V", pa.string())])
@@ -90,3 +94,35 @@ def test_killed_and_raced(azurite):
     results = [result for child in at_once(works) for result in child]
     assert [getattr(result, "status", result) for result in results] == ["committed"] * 9
     assert read_table(uri).num_rows == 90 + 9 * 60
+
+
+def test_a_stream_s_entries_are_written_once_whoever_is_first(uri):
+    create_table(uri, SCHEMA)
+    one, two = TableLog(uri), TableLog(uri)
+    assert one.append([], [("s", 1)], "first", new_attempt()) == 1
+    with pytest.raises(CommitFailedError):
+        two.append([], [("s", 9)], "second", new_attempt())
+    two.refresh()
+    assert two.transaction_version("s") == 1
+    assert two.append([], [("s", 2)], "", new_attempt()) == 2
+    assert [version for version, _ in LogTail(uri, 0).new()] == [1, 2]
+    assert sum_up(uri, least=2) and existing_table(uri).transaction_version("s") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("AZURE_STORAGE_ACCOUNT_KEY", "bm8=", "no permission"),
+        ("AZURE_STORAGE_ENDPOINT", "http://127.0.0.1:9/devstoreaccount1", "does not answer"),
+    ],
+)
+def test_a_storage_that_refuses_or_is_silent_is_no_entry_of_another(azurite, monkeypatch, name, value, told):
+    uri = f"az://{azurite.container}/stream"
+    create_table(uri, SCHEMA)
+    log = TableLog(uri)
+    monkeypatch.delenv("AZURE_STORAGE_CONNECTION_STRING")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(OSError, match="while writing") as failed:
+        log.append([], [("s", 1)], "", new_attempt())
+    assert not isinstance(failed.value, FileExistsError)
+    assert told in str(explain(failed.value, uri)) and value not in str(failed.value)

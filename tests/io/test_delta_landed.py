@@ -222,12 +222,27 @@ def test_a_stream_goes_on_where_no_checkpoint_can_be_written(tmp_path):
     assert take_over(uri, STREAM, (), "orders") == 2
 
 
-@pytest.mark.parametrize("error", ERRORS)
+class FaultyPut:
+    """The first entry of a stream's log that is written raises; `lands` says whether it is there then."""
+
+    def __init__(self, monkeypatch, error, lands: bool) -> None:
+        self.calls, self._error, self._lands, self._put = 0, error, lands, storage.put_new
+        monkeypatch.setattr(storage, "put_new", self)
+
+    def __call__(self, *arguments) -> None:
+        self.calls += 1
+        if self.calls > 1 or self._lands:
+            self._put(*arguments)
+        if self.calls == 1:
+            raise self._error("as an answer that was lost")
+
+
+@pytest.mark.parametrize("error", [OSError, FileExistsError])
 def test_a_stream_commit_that_landed_and_raised_is_committed(tmp_path, monkeypatch, error):
     write = stream(str(tmp_path / "s"))
     one = PositionCommitter(write)
     assert offer(one, write, 0, 9) == 2
-    faulty = Faulty(monkeypatch, error, lands=True)
+    faulty = FaultyPut(monkeypatch, error, lands=True)
     assert offer(one, write, 5, 19) == 3 and faulty.calls == 1 and one.waiting == []
     assert offer(one, write, 15, 24) == 4
     assert sorted(read_table(write.uri)["_position"].to_pylist()) == list(range(25))
@@ -237,10 +252,20 @@ def test_a_stream_commit_that_was_lost_is_tried_again_and_leaves_no_cut_file(tmp
     write = stream(str(tmp_path / "s"))
     one = PositionCommitter(write)
     assert offer(one, write, 0, 9) == 2
-    faulty = Faulty(monkeypatch, CommitFailedError, lands=False)
+    faulty = FaultyPut(monkeypatch, FileExistsError, lands=False)
     assert offer(one, write, 5, 19) == 3 and faulty.calls == 2
     assert sorted(read_table(write.uri)["_position"].to_pylist()) == list(range(20))
     assert len(on_disk(write.uri) - named(write.uri)) == 1  # the file that came; its part from 10 on is in the table
+
+
+def test_a_stream_that_the_storage_refuses_says_so_and_can_offer_again(tmp_path, monkeypatch):
+    write = stream(str(tmp_path / "s"))
+    one = PositionCommitter(write)
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="the storage answered"):
+        FaultyPut(patch, OSError, lands=False)
+        offer(one, write, 0, 9)
+    assert offer(one, write, 0, 9) == 2
+    assert sorted(read_table(write.uri)["_position"].to_pylist()) == list(range(10))
 
 
 @pytest.mark.parametrize("error", ERRORS)

@@ -31,7 +31,7 @@ from transforms.io.delta_positions import Fenced, OwnerWatch, position_app, posi
 from transforms.io.delta_ranges import StreamWrite, write_ranges
 from transforms.io.delta_stream import ReadCommitted, WriteStream, arrival_windows
 from transforms.io.delta_table import open_table
-from transforms.io.delta_tail import Backlog
+from transforms.io.delta_tail import Backlog, read_ranges
 from transforms.positions import Piece
 
 SCHEMA = pa.schema(
@@ -75,7 +75,7 @@ def found(uri: str) -> list[tuple[str, int, str]]:
 
 
 def writer(uri: str, epoch: int | None = None, **kwargs: float) -> StreamWrite:
-    return StreamWrite(uri, SCHEMA, "orders", ("_month",), epoch=epoch, **kwargs)
+    return StreamWrite(uri, SCHEMA, "orders", ("_month",), "_log", epoch=epoch, **kwargs)
 
 
 def deliveries(rng: random.Random, end: int) -> list[list[Piece]]:
@@ -102,8 +102,7 @@ def deliveries(rng: random.Random, end: int) -> list[list[Piece]]:
 
 
 def offer(one: PositionCommitter, write: StreamWrite, window: list[Piece]) -> None:
-    ranges = [r for log in LOGS for r in write_ranges(write, [p for p in window if p.log == log])]
-    one.offer(ranges)
+    one.offer(write_ranges(write, window))
 
 
 @settings(max_examples=15, deadline=None)
@@ -286,6 +285,25 @@ PIECES = [
 
 def seen(piece: Piece) -> tuple[str, int, int, list[int]]:
     return piece.log, piece.low, piece.high, piece.rows.column(0).to_pylist()
+
+
+def test_the_logs_of_a_window_share_a_file_and_are_told_apart_again(tmp_path: Path) -> None:
+    uri = str(tmp_path / "orders")
+    write = StreamWrite(uri, SCHEMA, "orders", (), "_log", epoch=take_over(uri, SCHEMA, (), "orders"))
+    one, window = PositionCommitter(write), [piece(LOGS[1], 0, 9), piece(LOGS[0], 20, 29), piece(LOGS[0], 0, 9)]
+    done = one.offer(write_ranges(write, window))
+    assert len(done.ranges) == 2 and done.held == 1
+    first = len(open_table(uri).file_uris())  # the range that waits shares the file: those that go on get their own
+    assert first == 2 and found(uri) == expected(9)
+    done = one.offer(write_ranges(write, [piece(LOGS[0], 10, 19)]))
+    assert [part.place for part in done.ranges] == [(LOGS[0], 10, 19), (LOGS[0], 20, 29)]
+    window = [piece(LOGS[0], 30, 39), piece(LOGS[1], 10, 39)]
+    done = one.offer(write_ranges(write, window))
+    assert len(open_table(uri).file_uris()) == first + 2 + 1 and found(uri) == expected(39)
+    read = list(read_ranges(uri, done.ranges, ("_log", "VALUE"), "_log"))
+    wanted = [piece(*part.place) for part in done.ranges]
+    assert {part.log for part in read} == set(LOGS)
+    assert [p.rows.to_pylist() for p in read] == [p.rows.select(["_log", "VALUE"]).to_pylist() for p in wanted]
 
 
 def test_a_backlog_is_read_whole(backlog: Backlog) -> None:

@@ -47,8 +47,8 @@ def micros(at: datetime) -> int:
 def commit(config: StreamConfig, clocks: dict[str, datetime | None], late: int, high: int) -> None:
     """A step of each bucket, `late` rows that came too late before the first one; no files, as only the log is read."""
     lake = Lake(config.lake)
-    aside = StreamWrite(lake.late, LATE_EVENTS, config.name, (), "position", arrived="", contiguous=False)
-    write = StreamWrite(lake.live_sessions, LIVE_SESSIONS, config.name, (), STEP.name, arrived="", first=aside)
+    aside = StreamWrite(lake.late, LATE_EVENTS, config.name, (), position="position", arrived="", contiguous=False)
+    write = StreamWrite(lake.live_sessions, LIVE_SESSIONS, config.name, (), position=STEP.name, arrived="", first=aside)
     ranges = [
         Range(log, high, high, rows=1, marks=(("safe", 0), ("clock", micros(clock) if clock else NO_CLOCK)))
         for log, clock in clocks.items()

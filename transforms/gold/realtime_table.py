@@ -39,7 +39,6 @@ from transforms.io.delta import committed, open_table, read_batches, read_table
 from transforms.io.delta_committer import PositionCommitter, PositionGap, StreamCommit
 from transforms.io.delta_files import DataFile, TableFiles
 from transforms.io.delta_merge import TARGET_BYTES, merge_files, replace_files
-from transforms.io.delta_positions import positions
 from transforms.io.delta_ranges import Range, StreamWrite
 from transforms.positions import Advance, Piece, advance
 from transforms.shuffle import bucket_of
@@ -139,8 +138,7 @@ class FeatureShard:
 
     def _follow(self, logs: Sequence[str]) -> None:
         """Begins where the table stands; if another worker had the shard meanwhile, what is in memory is old."""
-        write = self._table.write
-        for log, stored in positions(write.uri, write.stream, logs).items():
+        for log, stored in self._committer.positions(logs).items():
             if log in self._cursors and stored > self._cursors[log]:
                 self._store = None
             self._cursors[log] = max(stored, self._cursors.get(log, -1))

@@ -9,16 +9,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from deltalake import DeltaTable
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import CommitFailedError
 
 from transforms.errors import UserError
-from transforms.io.delta_commit import Plan, discard, prepare, try_commit
+from transforms.io.delta_commit import discard, prepare
 from transforms.io.delta_files import DataFile
+from transforms.io.delta_landed import new_attempt
+from transforms.io.delta_log import TableLog
 from transforms.io.delta_positions import check_owner, mark_app, owner_app, position_app
-from transforms.io.delta_ranges import Range, StreamWrite, trim_range
+from transforms.io.delta_ranges import Range, StreamWrite, own_range
 from transforms.io.delta_retry import attempts
-from transforms.io.delta_table import existing_table, explain
+from transforms.io.delta_table import explain
 from transforms.positions import Advance, advance
 
 
@@ -47,7 +48,7 @@ class PositionCommitter:
     def __init__(self, write: StreamWrite) -> None:
         self._write = write
         self._waiting: dict[str, list[Range]] = {}
-        self._table: DeltaTable | None = None
+        self._log: TableLog | None = None
         self._last = 0.0
         self._turn = threading.Lock()
         self._first = PositionCommitter(write.first) if write.first is not None else None
@@ -75,9 +76,9 @@ class PositionCommitter:
     def _commit(self) -> StreamCommit | None:
         began = time.time()
         for _ in attempts(self._write.uri):
-            table = self._current()
-            check_owner(table, self._write.uri, self._write.stream, self._write.epoch)
-            plan = self._plan(table)
+            log = self._current()
+            check_owner(log, self._write.uri, self._write.stream, self._write.epoch)
+            plan = self._plan(log)
             due = time.time() - self._last >= self._write.idle_seconds
             if not plan.taken or not (plan.rows or plan.before or due):
                 self._keep(plan, taken_too=True)
@@ -85,10 +86,11 @@ class PositionCommitter:
             if plan.before and self._first is not None:
                 self._first.offer(plan.before)
             try:
-                version = self._try(table, plan, began)
+                version = self._try(log, plan, began)
             except CommitFailedError:
+                discard(self._write.uri, plan.scratch)
                 continue
-            except (DeltaError, OSError) as error:
+            except OSError as error:
                 raise explain(error, self._write.uri) from error
             self._keep(plan)
             self._last = time.time()
@@ -96,36 +98,47 @@ class PositionCommitter:
             return StreamCommit(self._write.uri, version, plan.rows, tuple(plan.taken), plan.dropped, held)
         raise AssertionError("attempts() raises")
 
-    def _current(self) -> DeltaTable:
-        """One handle for reading the positions and for the commit; anything between the two is a conflict."""
-        try:
-            if self._table is None:
-                self._table = existing_table(self._write.uri)
-            else:
-                self._table.update_incremental()
-        except (DeltaError, OSError) as error:
-            raise explain(error, self._write.uri) from error
-        return self._table
+    def positions(self, logs: Iterable[str]) -> dict[str, int]:
+        """The last position of each log that is in the table now; -1 where there is none."""
+        with self._turn:
+            log = self._current()
+            known = ((name, log.transaction_version(position_app(self._write.stream, name))) for name in logs)
+            return {name: -1 if at is None else at for name, at in known}
 
-    def _plan(self, table: DeltaTable) -> _Plan:
+    def _current(self) -> TableLog:
+        """One handle for reading the positions and for the commit; anything between the two is a conflict."""
+        if self._log is None:
+            self._log = TableLog(self._write.uri)
+        else:
+            self._log.refresh()
+        return self._log
+
+    def _plan(self, current: TableLog) -> _Plan:
         plan = _Plan()
         for log, ranges in self._waiting.items():
             app = position_app(self._write.stream, log)
-            at = table.transaction_version(app)
+            at = current.transaction_version(app)
             step = self._step(-1 if at is None else at, ranges)
             plan.dropped += step.dropped
             plan.held[log] = list(step.held)
             if step.accepted:
                 plan.cursors[log] = step.cursor
             for whole, low in step.accepted:
-                part = whole if low <= whole.low else trim_range(self._write, whole, low)
-                plan.scratch += [] if part is whole else part.files
-                plan.taken.append(part)
+                plan.add(whole if low <= whole.low else own_range(self._write, whole, low), whole)
             waited = time.time() - min((r.seen_at for r in step.held), default=time.time())
             if waited > self._write.hold_seconds:
                 missing = f"{step.cursor + 1} to {min(r.low for r in step.held) - 1}"
                 what = f"positions {missing} of {log} did not come"
                 raise PositionGap(what, self._write.uri, "start the stream again")
+        return self._parted(plan)
+
+    def _parted(self, plan: _Plan) -> _Plan:
+        """Gives a range files of its own where not all that share them go into the table now."""
+        taken, plan.taken = plan.taken, []
+        whole = {(*part.place, part.paths) for part in taken}
+        for part in taken:
+            together = all((*mate, part.paths) in whole for mate in part.mates)
+            plan.add(part if together else own_range(self._write, part, part.low), part)
         return plan
 
     def _step(self, cursor: int, ranges: Sequence[Range]) -> Advance[Range]:
@@ -138,12 +151,10 @@ class PositionCommitter:
                 cursor = part.high
         return Advance(tuple(taken), cursor, (), len(ranges) - len(taken))
 
-    def _try(self, table: DeltaTable, plan: _Plan, began: float) -> int:
-        files = [file for part in plan.taken for file in part.files]
-        prepared = prepare(self._write.table, files, table)
-        if prepared is not table:  # new columns were added meanwhile: look again on the new handle
-            self._table = None
-            discard(self._write.uri, plan.scratch)
+    def _try(self, log: TableLog, plan: _Plan, began: float) -> int:
+        files = list({file.path: file for part in plan.taken for file in part.files}.values())
+        if prepare(self._write.table, files, log.table) is not log.table:  # new columns were added: look again
+            self._log = None
             raise CommitFailedError("the table gained columns")
         stream = self._write.stream
         transactions = [(position_app(stream, log), at) for log, at in plan.cursors.items()]
@@ -154,7 +165,7 @@ class PositionCommitter:
         counts = dict.fromkeys(("read", self._write.counted_as), plan.rows)
         begun = {"began_us": round(began * 1e6)}  # with the log entry's own time: how long a commit takes
         facts = {"stream": self._write.stream, **dict(self._write.note), "counts": counts, **plan.facts, **begun}
-        return try_commit(self._write.uri, table, Plan(files, scratch=plan.scratch), transactions, json.dumps(facts))
+        return log.append(files, transactions, json.dumps(facts), new_attempt())
 
     def _keep(self, plan: _Plan, taken_too: bool = False) -> None:
         waiting = {log: list(ranges) for log, ranges in plan.held.items() if ranges}
@@ -177,6 +188,11 @@ class _Plan:
     held: dict[str, list[Range]] = field(default_factory=dict)
     scratch: list[DataFile] = field(default_factory=list)
     dropped: int = 0
+
+    def add(self, part: Range, made_of: Range) -> None:
+        """Takes a range, whose files are scratch where it is not the one that came."""
+        self.scratch += [] if part is made_of else part.files
+        self.taken.append(part)
 
     @property
     def rows(self) -> int:

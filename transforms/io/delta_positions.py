@@ -12,8 +12,12 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from transforms.errors import UserError
 from transforms.io.delta_commit import Plan, try_commit
+from transforms.io.delta_log import TableLog
 from transforms.io.delta_retry import attempts
 from transforms.io.delta_table import create_table, existing_table, explain, open_table, transactions_of
+
+# Each commit is an entry, and to open the table all of them are listed: Delta's 30 days would be 2.6 million of them.
+_LOG = {"delta.logRetentionDuration": "interval 3 days"}
 
 
 class Fenced(UserError):
@@ -84,7 +88,7 @@ def take_over(
       begin: log -> the first position wanted, for logs that the table does not know yet.
       fix: name -> number, for names that the table does not know yet; see `fixed`.
     """
-    create_table(uri, schema, partition_by)
+    create_table(uri, schema, partition_by, _LOG)
     first = {position_app(stream, log): low - 1 for log, low in (begin or {}).items()}
     first |= {fixed_app(stream, name): number for name, number in (fix or {}).items()}
     for _ in attempts(uri):
@@ -103,7 +107,7 @@ def take_over(
     raise AssertionError("attempts() raises")
 
 
-def check_owner(table: DeltaTable, uri: str, stream: str, epoch: int | None) -> None:
+def check_owner(table: DeltaTable | TableLog, uri: str, stream: str, epoch: int | None) -> None:
     """Raises:
     Fenced: the stream's writer has another epoch by now; None is a writer that nobody fences.
     """
@@ -120,13 +124,13 @@ class OwnerWatch:
     """
 
     def __init__(self, owned: Iterable[tuple[str, str, int | None]]) -> None:
-        self._owned = [(existing_table(uri), uri, stream, epoch) for uri, stream, epoch in owned]
+        self._owned = [(TableLog(uri), uri, stream, epoch) for uri, stream, epoch in owned]
 
     def check(self) -> None:
         """Raises:
         Fenced: another one took over.
         """
-        for table, uri, stream, epoch in self._owned:
-            with contextlib.suppress(DeltaError, OSError):  # the next commit says what is wrong, or all is well again
-                table.update_incremental()
-            check_owner(table, uri, stream, epoch)
+        for log, uri, stream, epoch in self._owned:
+            with contextlib.suppress(UserError):  # the next commit says what is wrong, or all is well again
+                log.refresh()
+            check_owner(log, uri, stream, epoch)

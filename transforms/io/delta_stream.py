@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from transforms.batches import register_batch_coder
 from transforms.io import storage
 from transforms.io.delta_committer import StreamCommit, committer
 from transforms.io.delta_ranges import Range, StreamWrite, write_ranges
-from transforms.io.delta_tail import PIECE_POSITIONS, Backlog, read_range
+from transforms.io.delta_tail import PIECE_POSITIONS, Backlog, read_ranges
 from transforms.positions import Piece
 
 _APART = Duration(60)
@@ -29,6 +30,9 @@ _LATENESS = Duration(3600)  # an engine keeps a little of each window for as lon
 @dataclass(eq=False)
 class WriteStream(beam.PTransform):
     """PCollection[Piece] -> PCollection[StreamCommit]: appends the rows, one commit a window, each position once.
+
+    The rows of a window are in one file (a partition of the table), or in `writers`, whatever number of logs they are
+    of: what a table costs is its files.
 
     Pieces may come twice, overlap, come in any order, or come again from an older position: what the table has is
     dropped, overlaps are trimmed, and what is ahead waits. The window follows the elements' timestamps (arrival), so
@@ -41,6 +45,7 @@ class WriteStream(beam.PTransform):
 
     write: StreamWrite
     window_seconds: float = 1.0
+    writers: int = 1
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -48,11 +53,12 @@ class WriteStream(beam.PTransform):
 
     def expand(self, pieces: beam.PCollection[Piece]) -> beam.PCollection[StreamCommit]:
         register_batch_coder()
+        keyed = beam.Map(_by_writer, self.writers).with_output_types(tuple[int, Piece])
         return (
             pieces
-            | "ByLog" >> beam.Map(lambda piece: (piece.log, piece)).with_output_types(tuple[str, Piece])
+            | "ByWriter" >> keyed
             | "EachWindow" >> arrival_windows(self.window_seconds)
-            | "LogRanges" >> beam.GroupByKey()
+            | "PiecesOfWriter" >> beam.GroupByKey()
             | "WriteRanges" >> beam.ParDo(_WriteRangesFn(self.write)).with_output_types(tuple[None, Range])
             | "CommitRanges" >> CommitRanges(self.write)
         )
@@ -116,18 +122,21 @@ class ReadCommitted(beam.PTransform):
         live = (
             commits
             | "AnyTime" >> beam.WindowInto(GlobalWindows())
-            | "ReadBack" >> beam.ParDo(_ReadBackFn(self.columns)).with_output_types(Piece)
+            | "ReadBack" >> beam.ParDo(_ReadBackFn(self.backlog, self.columns)).with_output_types(Piece)
         )
         return (before, live) | beam.Flatten()
 
 
+def _by_writer(piece: Piece, writers: int) -> tuple[int, Piece]:
+    return zlib.crc32(piece.log.encode()) % writers, piece
+
+
 class _ReadBackFn(beam.DoFn):
-    def __init__(self, columns: tuple[str, ...]) -> None:
-        self._columns = columns
+    def __init__(self, backlog: Backlog, columns: tuple[str, ...]) -> None:
+        self._columns, self._told_apart = columns, (backlog.log_column, backlog.position)
 
     def process(self, done: StreamCommit) -> Iterator[Piece]:
-        for part in done.ranges:
-            yield Piece(part.log, part.low, part.high, read_range(done.uri, part, self._columns), part.gap)
+        yield from read_ranges(done.uri, done.ranges, self._columns, *self._told_apart)
 
 
 class _BacklogFn(beam.DoFn, RestrictionProvider):
@@ -174,7 +183,7 @@ class _WriteRangesFn(beam.DoFn):
     def __init__(self, write: StreamWrite) -> None:
         self._write = write
 
-    def process(self, element: tuple[str, Iterable[Piece]]) -> Iterator[tuple[None, Range]]:
+    def process(self, element: tuple[int, Iterable[Piece]]) -> Iterator[tuple[None, Range]]:
         for written in write_ranges(self._write, element[1]):
             yield None, written
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -59,8 +59,11 @@ def existing_table(uri: str, version: int | datetime | None = None) -> DeltaTabl
     return table
 
 
-def create_table(uri: str, schema: pa.Schema, partition_by: Iterable[str] = ()) -> DeltaTable:
-    """The table at `uri`, created empty if it is not there; two creators at once both get it."""
+def create_table(
+    uri: str, schema: pa.Schema, partition_by: Iterable[str] = (), configuration: Mapping[str, str] | None = None
+) -> DeltaTable:
+    """The table at `uri`, created empty if it is not there, with what `configuration` says besides CONFIGURATION; two
+    creators at once both get it."""
     partitions = list(partition_by)
     storable = storable_schema(schema, uri)
     check_partitions(storable, partitions, uri)
@@ -72,7 +75,7 @@ def create_table(uri: str, schema: pa.Schema, partition_by: Iterable[str] = ()) 
                 storage.table_uri(uri),
                 Schema.from_arrow(storable),
                 partition_by=partitions,
-                configuration=CONFIGURATION,
+                configuration={**CONFIGURATION, **(configuration or {})},
                 storage_options=storage.storage_options(uri),
             )
         except (DeltaError, OSError) as error:

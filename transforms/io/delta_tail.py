@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from transforms.io.delta_files import read_written
+from transforms.io.delta_files import DataFile, read_written
 from transforms.io.delta_positions import positions
 from transforms.io.delta_ranges import Range
 from transforms.io.delta_read import read_table
@@ -53,13 +55,30 @@ class Backlog:
         return _one(read_table(self.uri, columns=wanted, where=where).sort_by(self.position).select(list(columns)))
 
 
-def read_range(uri: str, part: Range, columns: tuple[str, ...]) -> pa.RecordBatch:
-    """The rows of a range that was just committed, from its own files; columns a file lacks are null."""
-    tables = [read_written(uri, file, columns) for file in part.files]
+def read_ranges(
+    uri: str, ranges: Sequence[Range], columns: tuple[str, ...], log: str = "_file", position: str = "_position"
+) -> Iterator[Piece]:
+    """The rows of ranges that were just committed, from their own files; columns a file lacks are null.
+
+    Args:
+      log, position: the columns by which ranges that share a file are told apart.
+    """
+    for _, group in groupby(ranges, key=lambda part: part.paths):
+        several = list(group)
+        rows = _written(uri, several[0].files, tuple(dict.fromkeys((*columns, log, position))))
+        for part in several:
+            at = pc.field(position)
+            mine = (pc.field(log) == part.log) & (at >= part.low) & (at <= part.high)
+            own = rows.filter(mine) if part.mates else rows
+            yield Piece(part.log, part.low, part.high, _one(own.select(list(columns))), part.gap)
+
+
+def _written(uri: str, files: Sequence[DataFile], columns: tuple[str, ...]) -> pa.Table:
+    tables = [read_written(uri, file, columns) for file in files]
     if not tables:
         schema = arrow_schema(existing_table(uri))
-        return pa.RecordBatch.from_pylist([], schema=pa.schema([schema.field(name) for name in columns]))
-    return _one(pa.concat_tables(tables, promote_options="default"))
+        return pa.schema([schema.field(name) for name in columns]).empty_table()
+    return pa.concat_tables(tables, promote_options="default")
 
 
 def _one(table: pa.Table) -> pa.RecordBatch:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import uuid
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -10,6 +12,7 @@ import pyarrow.fs as pafs
 from deltalake.fs import DeltaStorageHandler
 
 from transforms.errors import UserError
+from transforms.io import azure_blobs
 
 AZURE_SCHEMES = ("abfss", "abfs", "az", "azure", "adl", "azfs")
 _CREDENTIALS = (("account_key",), ("sas_key",), ("token",), ("client_id", "client_secret", "tenant_id"))
@@ -126,6 +129,26 @@ def filesystem(uri: str) -> pafs.FileSystem:
     if is_azure(uri):
         return pafs.PyFileSystem(DeltaStorageHandler(table_uri(uri), storage_options(uri)))
     return pafs.SubTreeFileSystem(table_uri(uri), pafs.LocalFileSystem())
+
+
+def put_new(uri: str, name: str, content: bytes) -> None:
+    """Writes a file below `uri` that must not be there yet, all of it or nothing.
+
+    Raises:
+      FileExistsError: it is there.
+      OSError: it could not be written; on Azure it may be there all the same.
+    """
+    if is_azure(uri):
+        azure_blobs.put_new(table_uri(uri), storage_options(uri) or {}, name, content)
+        return
+    path = local_path(uri).absolute() / name
+    written = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        written.write_bytes(content)
+        os.link(written, path)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(written)
 
 
 def _account_of(uri: str) -> str | None:

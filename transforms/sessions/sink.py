@@ -58,9 +58,9 @@ class StreamSessionsOf(beam.PTransform):
         )
         return (
             made.sessions
-            | "ByBucket" >> beam.Map(lambda piece: (piece.log, piece)).with_output_types(tuple[str, Piece])
+            | "OneFile" >> beam.Map(lambda piece: (None, piece)).with_output_types(tuple[None, Piece])
             | "EachWindow" >> arrival_windows(self.window_seconds)
-            | "SessionRanges" >> beam.GroupByKey()
+            | "PiecesOfWindow" >> beam.GroupByKey()
             | "WriteSessions" >> beam.ParDo(_WriteFn(self.sessions, self.late))
             | "CommitSessions" >> CommitRanges(replace(self.sessions, first=self.late))
         )
@@ -74,11 +74,13 @@ class _WriteFn(beam.DoFn):
     def __init__(self, sessions: StreamWrite, late: StreamWrite) -> None:
         self._sessions, self._late = sessions, late
 
-    def process(self, element: tuple[str, Iterable[Piece]]) -> Iterator[tuple[None, Range]]:
-        for piece in element[1]:
-            late = [] if piece.aside is None else write_ranges(self._late, [_late_of(piece)])
-            for part in write_ranges(self._sessions, [_final_of(piece)]):
-                yield None, replace(part, before=tuple(late))
+    def process(self, element: tuple[None, Iterable[Piece]]) -> Iterator[tuple[None, Range]]:
+        pieces = list(element[1])
+        late = [piece for piece in pieces if piece.aside is not None]
+        before = [(piece, part) for piece in late for part in write_ranges(self._late, [_late_of(piece)])]
+        for part in write_ranges(self._sessions, map(_final_of, pieces)):
+            mine = [first for piece, first in before if piece.log == part.log and part.low <= piece.low <= part.high]
+            yield None, replace(part, before=tuple(mine))
 
 
 def _final_of(piece: Piece) -> Piece:
