@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -218,7 +218,7 @@ def added_since(table: DeltaTable, uri: str, since: int) -> pa.Table:
     now = current_files(table)
     if since >= table.version():
         return now.slice(0, 0)
-    files, added, moved = storage.filesystem(uri), set(), False
+    files, added, moved = storage.filesystem(uri), set[str](), dict[str, int]()
     for version in range(since + 1, table.version() + 1):
         actions = _commit_actions(files, version, uri)
         same_rows = any(action.get("commitInfo", {}).get("userMetadata") == SAME_ROWS for action in actions)
@@ -226,23 +226,23 @@ def added_since(table: DeltaTable, uri: str, since: int) -> pa.Table:
             if removed := action.get("remove"):
                 if removed.get("dataChange", True) and not same_rows:
                     raise NotAppendOnly(f"rows were rewritten in version {version}", uri, "read the whole table")
-                moved = True
+                moved[unquote(removed["path"])] = version
             if (add := action.get("add")) and add.get("dataChange", True) and not same_rows:
                 added.add(unquote(add["path"]))
-    live = pc.is_in(now.column("path"), pa.array(sorted(added), pa.string()))
-    if not moved or pc.sum(live).as_py() == len(added):
-        return now.filter(live)
-    return _as_of_adds(table, uri, since, added)
+    gone = {path: version for path, version in moved.items() if path in added}
+    parts = [now.filter(_among(now, added)), *_before_moves(uri, gone)]
+    return pa.concat_tables(parts, promote_options="permissive") if gone else parts[0]
 
 
-def _as_of_adds(table: DeltaTable, uri: str, since: int, added: set[str]) -> pa.Table:
-    """Files added since, some compacted away again: they stay on disk until a vacuum, and older versions list them."""
-    parts: list[pa.Table] = []
-    for version in range(since + 1, table.version() + 1):
-        then = current_files(existing_table(uri, version))
-        parts.append(then.filter(pc.is_in(then.column("path"), pa.array(sorted(added), pa.string()))))
-        added = added - set(parts[-1].column("path").to_pylist())
-    return pa.concat_tables(parts, promote_options="permissive")
+def _before_moves(uri: str, gone: Mapping[str, int]) -> Iterator[pa.Table]:
+    """Files compacted away again: they stay on disk until a vacuum, and the version before lists them."""
+    for version in sorted(set(gone.values())):
+        then = current_files(existing_table(uri, version - 1))
+        yield then.filter(_among(then, {path for path, at in gone.items() if at == version}))
+
+
+def _among(files: pa.Table, paths: set[str]) -> pa.ChunkedArray:
+    return pc.is_in(files.column("path"), pa.array(sorted(paths), pa.string()))
 
 
 def _commit_actions(files: Any, version: int, uri: str) -> list[dict[str, Any]]:
