@@ -45,6 +45,16 @@ def test_a_leak_and_a_slower_commit_are_seen(tmp_path):
     assert slower.startswith("NOT met: ms of a commit of bronze, growth") and "1 of 2" in slower
 
 
+def test_little_that_noise_is_more_than_is_no_growth(tmp_path):
+    """3 % of 200 MB and 30 % of 15 MB are 5 to 6 MB an hour; what is more is seen in the small one, too."""
+    for level, an_hour, met in ((200, 0.03, True), (15, 0.30, True), (15, 0.60, False)):
+        path = tmp_path / "small.csv"
+        pl.DataFrame({"seconds": SECONDS, "load": 2.0, "engine_mb": level * (1 + an_hour * SECONDS / 3600)}).write_csv(
+            path
+        )
+        assert verdict(judge(path)).startswith("all 1 bars" if met else "NOT met"), (level, an_hour)
+
+
 def test_ten_minutes_are_told_and_not_judged(tmp_path):
     figures = judge(samples(tmp_path, memory_an_hour=0.10, seconds=900))
     assert verdict(figures) == "no bar to meet" and any("growth" in figure.name for figure in figures)
