@@ -25,7 +25,7 @@ from transforms.gold.persons import PersonMap
 from transforms.gold.publish import WriteTables
 from transforms.gold.tables import CAMPAIGNS, CUSTOMER_TABLES, SHOP_TABLES
 from transforms.gold.value.worth import INPUTS as INPUTS_OF_WORTH
-from transforms.gold.value.worth import TRANSACTIONS_TABLE, Worth, fit_worth, orders_of_transactions
+from transforms.gold.value.worth import TRANSACTIONS_TABLE, Worth, fit_worth, orders_to_fit
 from transforms.io.delta import (
     CommitResult,
     Overwrite,
@@ -206,14 +206,15 @@ def campaigns_of(lake: Lake, planned: GoldPlan) -> pa.Table:
 
 
 def worth_of(lake: Lake, planned: GoldPlan) -> Worth | None:
-    """What is fitted to all orders, before the pass over the customers; orders are all that is held in memory."""
+    """What is fitted to the orders, before the pass over the customers; memory is bounded, see `orders_to_fit`."""
     if TRANSACTIONS_TABLE not in planned.versions:
         return None
     uri, version = lake.silver(CONTRACTS[TRANSACTIONS_TABLE]), planned.versions[TRANSACTIONS_TABLE]
-    batches = read_batches(uri, version=version, columns=INPUTS_OF_WORTH)
     persons = PersonMap(lake.identity_map, planned.identities)
-    orders = [orders_of_transactions(persons.key(pa.Table.from_batches([batch])), planned.as_of) for batch in batches]
-    return fit_worth(pa.concat_tables(orders)) if orders else None
+    batches = read_batches(uri, version=version, columns=INPUTS_OF_WORTH)
+    keyed = (persons.key(pa.Table.from_batches([batch])) for batch in batches)
+    orders = orders_to_fit(keyed, open_table(uri, version).count(), planned.as_of)
+    return None if orders is None else fit_worth(orders)
 
 
 def _version_before(lake: Lake, planned: GoldPlan) -> int | None:

@@ -16,6 +16,7 @@ from transforms.gold.value.worth import (
     WORTH_TABLES,
     fit_worth,
     orders_of_transactions,
+    orders_to_fit,
     worth_tables,
 )
 
@@ -100,3 +101,15 @@ def test_the_order_of_the_transactions_changes_nothing(transactions, worth):
     ours, theirs = worth_tables(transactions, worth, AS_OF), worth_tables(other, again, AS_OF)
     for name in WORTH_TABLES:
         assert theirs[name].sort_by("customer_id").equals(ours[name].sort_by("customer_id")), name
+
+
+def test_models_of_a_large_shop_are_fitted_to_whole_histories_of_some_customers(transactions):
+    """However the table comes in pieces; memory is what is asked for, and no customer is cut in two."""
+    rows = transactions.num_rows
+    pieces = [transactions.slice(at, 97) for at in range(0, rows, 97)]
+    every = orders_to_fit(pieces, rows, AS_OF)
+    assert every.equals(orders_of_transactions(transactions, AS_OF)) and orders_to_fit([], 0, AS_OF) is None
+    some = pl.DataFrame(orders_to_fit(pieces, rows, AS_OF, most=rows // 4))
+    assert rows / 8 < some.height < rows / 2.5
+    assert some.equals(pl.DataFrame(orders_to_fit([transactions], rows, AS_OF, most=rows // 4)))
+    assert some.equals(pl.DataFrame(every).filter(pl.col("customer").is_in(some["customer"].unique().implode())))

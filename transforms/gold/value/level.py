@@ -76,5 +76,7 @@ def platt(odds: np.ndarray, outcome: np.ndarray) -> tuple[float, float]:
         wrong = expit(z) - outcome
         return float(np.mean(np.logaddexp(0, z) - outcome * z)), np.array([np.mean(wrong * odds), np.mean(wrong)])
 
-    found = minimize(cost, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0.05, 20.0), (-20.0, 20.0)])
+    found = minimize(
+        cost, np.array([1.0, 0.0]), jac=True, method="SLSQP", bounds=[(0.05, 20.0), (-20.0, 20.0)], tol=1e-10
+    )
     return float(found.x[0]), float(found.x[1])

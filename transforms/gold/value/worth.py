@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -18,6 +18,7 @@ from transforms.gold.value.contest import Contest, Score
 from transforms.gold.value.ledger import ORDERS, Ledger, open_ledger
 from transforms.gold.value.lifetime import CUSTOMER_VALUE, Valuation, ValueRules, value_customers, value_rows
 from transforms.gold.value.risk import CUSTOMER_RISK, score_risk
+from transforms.silver.keys import key_hashes
 
 KEY = ID  # whose orders are one history; the person's, once transactions carry it
 TRANSACTIONS_TABLE = TRANSACTIONS.name
@@ -47,6 +48,7 @@ MODEL_SCORES: pa.Schema = pa.schema(
     ]
 )
 _CENTS = 100.0
+MOST_FITTED = 2_000_000  # rows of transactions in memory while models are fitted, about
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,25 @@ def orders_of_transactions(transactions: pa.Table | None, as_of: datetime) -> pa
         pl.col("CURRENCY_CODE").alias("currency"),
     )
     return orders.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(ORDERS)
+
+
+def orders_to_fit(
+    transactions: Iterable[pa.Table], rows: int, as_of: datetime, most: int = MOST_FITTED
+) -> pa.Table | None:
+    """The orders that models are fitted to; None where there is no table.
+
+    All of them up to `most` rows; of more those of every k-th customer by a hash of their key, whole histories, so that
+    memory is bounded, and a customer is in or out whatever the rest of the shop does at this size.
+
+    Args:
+      transactions: pieces of silver's CUSTOMER_TRANSACTIONS (at least INPUTS); rows: how many these have in all.
+    """
+    every = np.uint64(max(1, -(-rows // most)))
+    parts = []
+    for part in transactions:
+        chosen = part if every == 1 else part.filter(pa.array(key_hashes(part, (KEY,)) % every == 0))
+        parts.append(orders_of_transactions(chosen, as_of))
+    return pa.concat_tables(parts) if parts else None
 
 
 def fit_worth(
