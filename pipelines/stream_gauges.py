@@ -28,6 +28,7 @@ _OF_WORKER = {
     "sessions/state_rows": "events of open sessions in state",
     "sessions/state_bytes": "bytes of open sessions in state",
     "features/touches_in_memory": "events that features are counted from, in memory",
+    "features/touches_on_disk": "events that features are counted from, in the worker's own files",
     "event_hubs/events": "events read since the worker's start",
     "event_hubs/bytes": "bytes of events read since the worker's start",
     "event_hubs/gaps": "times that the hub had dropped events since the worker's start",

@@ -29,6 +29,7 @@ SAID = {
     "sessions/state_rows": {"behavioral/0/0": 12.0, "behavioral/0/1": 30.0},
     "sessions/state_bytes": {"behavioral/0/0": 4_000.0},
     "features/touches_in_memory": {"0": 7.0},
+    "features/touches_on_disk": {"0": 9.0},
     "event_hubs/backlog_events": {"behavioral/0": 5.0},
 }
 
@@ -94,6 +95,7 @@ def test_prometheus_has_watermark_late_and_the_size_of_the_state(config, free_po
         assert found['c360_stream_sessions_state_rows{part="behavioral/0/1"}'] == 30
         assert found['c360_stream_sessions_state_bytes{part="behavioral/0/0"}'] == 4_000
         assert found['c360_stream_features_touches_in_memory{part="0"}'] == 7
+        assert found['c360_stream_features_touches_on_disk{part="0"}'] == 9
         assert found['c360_stream_event_hubs_backlog_events{part="behavioral/0"}'] == 5
         live.supervisor.levels = {}  # a new worker, which has said nothing yet
         live.look(1.0)

@@ -196,6 +196,7 @@ class _UpdateFn(beam.DoFn):
             done = shard.offer(pieces, self._clock())
             Metrics.distribution("features", "touches_in_memory").update(shard.touches)
             set_level("features/touches_in_memory", str(number), shard.touches)
+            set_level("features/touches_on_disk", str(number), shard.touches_on_disk)
         if done is not None:
             Metrics.counter("features", "rows_committed").inc(done.rows)
             yield done

@@ -136,6 +136,11 @@ class FeatureShard:
         """How many are in memory."""
         return len(self._store) if self._store is not None else 0
 
+    @property
+    def touches_on_disk(self) -> int:
+        """How many are in files of its own; some may be there twice."""
+        return self._store.on_disk if self._store is not None else 0
+
     def _follow(self, logs: Sequence[str]) -> None:
         """Begins where the table stands; if another worker had the shard meanwhile, what is in memory is old."""
         for log, stored in self._committer.positions(logs).items():

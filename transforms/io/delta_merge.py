@@ -17,7 +17,7 @@ from transforms.io.delta_retry import pause
 from transforms.io.delta_table import arrow_schema, check_writer, constraints, existing_table, explain
 
 TARGET_BYTES = 128 << 20
-PASS_BYTES = 64 << 20  # of files; some 10 times as much in memory
+PASS_BYTES = 24 << 20  # of files; some 10 times as much in memory
 ATTEMPTS = 30
 
 
