@@ -48,7 +48,7 @@ SEGMENT_MOVES_TABLE = "segment_moves"
 class GoldPlan:
     """Which silver tables at which versions make gold, as of which moment; `number` counts the rebuilds; `identities`
     is the version of the identity map, if there is one; `currency` that of most transactions: in attribution and
-    journeys only its values are added."""
+    journeys only its values are added; `written` says that only the moves between segments are missing."""
 
     versions: dict[str, int]
     number: int
@@ -56,6 +56,7 @@ class GoldPlan:
     as_of: datetime
     identities: int | None = None
     currency: str | None = None
+    written: bool = False
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -77,13 +78,15 @@ def plan(lake: Lake, run: Run, as_of: datetime | None = None) -> GoldPlan | None
     map = open_table(lake.identity_map)
     identities = None if map is None else map.version()
     planned = GoldPlan(versions, 1, rows, day, identities, main_currency(lake, found))
-    made = [_made(lake.gold(name)) for name in (CUSTOMER_360, *CUSTOMER_TABLES, *SHOP_TABLES, SEGMENT_MOVES_TABLE)]
+    *written, moves = (_made(lake.gold(n)) for n in (CUSTOMER_360, *CUSTOMER_TABLES, *SHOP_TABLES, SEGMENT_MOVES_TABLE))
+    made = [*written, moves]
     latest = max(number for number, _ in made)
     begun = any(number == latest and inputs == planned.inputs for number, inputs in made)
     if begun and set(made) == {(latest, planned.inputs)}:
         return None
     # A rebuild that died is finished under its own number, so that the tables it wrote are not written again.
-    return replace(planned, number=latest if begun else latest + 1)
+    whole = begun and set(written) == {(latest, planned.inputs)}
+    return replace(planned, number=latest if begun else latest + 1, written=whole)
 
 
 def versions_behind(lake: Lake) -> list[str]:
@@ -140,8 +143,9 @@ def assemble(lake: Lake, run: Run, engine: Engine = Engine(), as_of: datetime | 
         return None
     METER.expect(rows=planned.rows)
     earlier = _version_before(lake, planned)
-    with spill_folder(engine.in_process) as spill, engine.pipeline() as root:
-        build(root, lake, run, planned, spill)
+    if not planned.written:
+        with spill_folder(engine.in_process) as spill, engine.pipeline() as root:
+            build(root, lake, run, planned, spill)
     _record_moves(lake, run, planned, earlier)
     record_commits(lake)
     return next((done for done in table_runs(lake, run) if done.table == CUSTOMER_360), None)

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineRunner
 
 from transforms.errors import UsageError
 
 _IN_PROCESS = ("", "directrunner", "fnapirunner", "in-process")
 ROWS_PER_BUCKET = 250_000
+_Delivery = Callable[[PipelineOptions], PipelineRunner]
+_DELIVERY: ContextVar[_Delivery | None] = ContextVar("delivery", default=None)
+
+
+@contextmanager
+def handing_over(deliver: _Delivery) -> Iterator[None]:
+    """Inside, pipelines go to the runner that `deliver` makes for their options, whatever engine was asked for."""
+    token = _DELIVERY.set(deliver)
+    try:
+        yield
+    finally:
+        _DELIVERY.reset(token)
 
 
 @dataclass(frozen=True)
@@ -37,10 +53,14 @@ class Engine:
 
     @property
     def in_process(self) -> bool:
-        return self.runner.lower() in _IN_PROCESS
+        return _DELIVERY.get() is None and self.runner.lower() in _IN_PROCESS
 
     def pipeline(self) -> beam.Pipeline:
         """A pipeline on this engine. "DirectRunner" means the in-process runner and never one that Beam picks."""
+        deliver = _DELIVERY.get()
+        if deliver is not None:
+            options = PipelineOptions(list(self.beam_args))
+            return beam.Pipeline(runner=deliver(options), options=options)
         if self.in_process:
             return beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(list(self.beam_args)))
         try:
