@@ -88,6 +88,45 @@ def test_wrong_use_says_what_and_leaves_no_file(tmp_path, changed, error, word):
     assert not (tmp_path / "v.csv").exists()
 
 
+def test_odd_customers_have_a_defined_answer(tmp_path):
+    """One order, all on one day, only returns, free, negative, mixed currencies, and one with a million events."""
+    odd = [
+        *[("one_order", 3, 10.0, "EUR"), ("free", 4, 0.0, "EUR"), ("negative", 4, -3.0, "EUR")],
+        *[("one_day", 5, 10.0, "EUR")] * 4,
+        *[("only_returns", day, -20.0, "EUR") for day in (1, 9)],
+        *[("mixed", 1, 30.0, "EUR"), ("mixed", 2, 30.0, "EUR"), ("mixed", 3, 99.0, "USD")],
+    ]
+    few = pl.DataFrame(odd, schema=["customer", "day", "amount", "currency"], orient="row")
+    many = pl.select(
+        pl.lit("many").alias("customer"),
+        (pl.int_range(1_000_000) % 300).alias("day"),
+        pl.lit(1.0).alias("amount"),
+        pl.lit("EUR").alias("currency"),
+    )
+    date = (pl.date(2024, 1, 1) + pl.duration(days="day")).alias("date")
+    rows = pl.concat([few, many]).select("customer", date, "amount", "currency")
+    rows.write_parquet(tmp_path / "o.parquet")
+    run_clv(str(tmp_path / "o.parquet"), str(tmp_path / "v.parquet"), maps=[], holdout="60d", model="", as_of=None,
+            rejects=None, format=None, as_json=True)  # fmt: skip
+    made = pl.read_parquet(tmp_path / "v.parquet")
+    found = {row["customer_id"]: row for row in made.to_dicts()}
+    days = {name: (row["order_days_count"], row["orders_count"], row["net_value"]) for name, row in found.items()}
+    assert days == {
+        "one_order": (1, 1, 10.0),
+        "one_day": (1, 4, 40.0),
+        "free": (0, 0, 0.0),
+        "negative": (0, 0, -3.0),
+        "only_returns": (0, 0, -40.0),
+        "mixed": (3, 3, 60.0),
+        "many": (300, 1_000_000, 1_000_000.0),
+    }
+    assert {name for name, row in found.items() if row["mixed_currency"]} == {"mixed"}
+    expected = made.select(pl.selectors.matches(r"^expected_(orders|value)_\d+_days$"))
+    assert all(column.is_finite().all() and (column >= 0).all() for column in expected)
+    nothing = made.filter(pl.col("customer_id").is_in(["free", "negative", "only_returns"]))
+    assert nothing["expected_orders_365_days"].to_list() == [0.0] * 3 and nothing["model"].is_null().all()
+
+
 def test_days_are_read_as_people_write_them():
     assert [parse_days(text) for text in ("90d", "12w", "90", "48h")] == [90, 84, 90, 2]
     with pytest.raises(UsageError):
