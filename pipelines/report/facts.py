@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pipelines.config import Lake
 from pipelines.gold import CUSTOMER_360
-from pipelines.report import arrivals, customers, operations, persons, shop
+from pipelines.report import arrivals, customers, gold, operations, persons, shop
 from transforms.errors import UserError
 from transforms.io.delta import open_table
 
@@ -33,6 +33,25 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "channels": ("channel", "orders"),
         "concentration": ("share_customers", "share_revenue"),
         "satisfaction": ("score", "customers"),
+        "cohorts": ("cohort", "months_later", "customers", "of"),
+        "moves": ("from_segment", "to_segment", "customers_count"),
+        "calibration": ("tenth", "foreseen", "came", "days", "model"),
+        "models": ("model", "served", "orders_mae", "value_mae", "orders_rank", "value_rank"),
+        "forecasts": (
+            "measure",
+            "currency",
+            "day",
+            "actual",
+            "expected",
+            "low_80",
+            "high_80",
+            "low_95",
+            "high_95",
+            "is_anomaly",
+        ),
+        "funnel": ("number", "step", "persons", "median_seconds_from_previous"),
+        "flows": ("layer", "from_step", "to_step", "journeys"),
+        "attribution": ("channel", "model", "conversions", "conversions_share"),
         "stream_delays": ("low_seconds", "high_seconds", "rows"),
         "stream_rate": ("second", "arrived", "readable"),
         "identity_scores": ("low", "high", "pairs", "one_person"),
@@ -56,6 +75,7 @@ class ReportFacts:
       monthly: all completed orders, guests included, amounts in `currency`. hours: orders by weekday (Monday 1) and
         hour (UTC). products, categories: lines sold, best first. segments, grid, channels, concentration,
         satisfaction: over customer_360.
+      cohorts, moves, calibration, models, forecasts, funnel, flows, attribution, outlook: see `gold.gather`.
       stream: totals of what streams brought in (`arrivals.gather`). stream_delays: rows by seconds from the hub to
         bronze. stream_rate: rows a second over time.
       identity: totals of who is who (`persons.gather`). identity_scores: pairs by probability. identity_sizes,
@@ -83,6 +103,15 @@ class ReportFacts:
     channels: pa.Table | None = None
     concentration: pa.Table | None = None
     satisfaction: pa.Table | None = None
+    cohorts: pa.Table | None = None
+    moves: pa.Table | None = None
+    calibration: pa.Table | None = None
+    models: pa.Table | None = None
+    forecasts: pa.Table | None = None
+    funnel: pa.Table | None = None
+    flows: pa.Table | None = None
+    attribution: pa.Table | None = None
+    outlook: Mapping[str, float] = field(default_factory=dict)
     stream: Mapping[str, float] = field(default_factory=dict)
     stream_delays: pa.Table | None = None
     stream_rate: pa.Table | None = None
@@ -122,7 +151,7 @@ def gather(lake: Lake) -> ReportFacts:
         )
     currency, sales = shop.gather(lake)
     people = customers.gather(lake.gold(CUSTOMER_360), currency) if open_table(lake.gold(CUSTOMER_360)) else {}
-    more = arrivals.gather(lake) | persons.gather(lake)
+    more = gold.gather(lake, currency) | arrivals.gather(lake) | persons.gather(lake)
     known = {f.name for f in fields(ReportFacts)}
     facts = {name: value for name, value in (found | sales | people | more).items() if name in known}
     return ReportFacts(lake=lake.uri.rstrip("/").rsplit("/", 1)[-1], currency=currency, **facts)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import date
 from itertools import pairwise
 
 from pipelines.report import plots, words
 from pipelines.report.facts import ReportFacts
 from pipelines.report.page import cards, figure, paragraph
 from pipelines.report.page import plots as grid
+from transforms.gold.moves import GONE, NEW, NONE
+from transforms.gold.rfm import SEGMENTS
 
 
 def segments(facts: ReportFacts) -> str:
@@ -40,7 +43,29 @@ def segments(facts: ReportFacts) -> str:
         "Buyers are scored 1 to 5 by quintile for how recently and how often they order; the pair of scores names the"
         " segment. Equal values get equal scores."
     )
-    return paragraph(about, "note") + grid(*drawn, *_scores(facts))
+    return paragraph(about, "note") + grid(*drawn, *_scores(facts), *_moves(facts))
+
+
+def _moves(facts: ReportFacts) -> list[str]:
+    """From segment to segment since the last run, best segments first."""
+    rows = facts.rows("moves")
+    if not rows:
+        return []
+    found = {(row["from_segment"], row["to_segment"]): row["customers_count"] for row in rows}
+    ranked = [name for name, _, _ in SEGMENTS] + [NONE]
+    start = [name for name in (*ranked, NEW) if any(a == name for a, _ in found)]
+    end = [name for name in (*ranked, GONE) if any(b == name for _, b in found)]
+    cells = [[found.get((a, b)) for b in end] for a in start]
+    texts = [[words.count(cell) if cell else "" for cell in row] for row in cells]
+    moved = sum(count for (a, b), count in found.items() if a != b)
+    up = sum(n for (a, b), n in found.items() if a in ranked and b in ranked and ranked.index(b) < ranked.index(a))
+    draw = plots.heat([name.capitalize() for name in start], end, cells, texts, small=True, slanted=True)
+    drawn = plots.svg("moves", "Heat map: customers by segment before and now", draw, height=1.3 + 0.3 * len(start))
+    says = (
+        f"Rows: the segment before; columns: now. {words.of(moved, 'customer')} of {words.count(sum(found.values()))}"
+        f" moved, {words.count(up)} of them to a better segment."
+    )
+    return [figure("Moves between segments since the last run", drawn, says)]
 
 
 def _scores(facts: ReportFacts) -> list[str]:
@@ -74,6 +99,40 @@ def value(facts: ReportFacts) -> str:
     draw = plots.curve(x, y, points, ("share of customers, best first", "share of net revenue"))
     drawn = plots.svg("lorenz", "Curve: share of revenue over share of customers", draw, height=3.9)
     return grid(figure("Concentration of revenue", drawn, says), _tenths(x, y))
+
+
+def loyalty(facts: ReportFacts) -> str:
+    """Who of those who began in a month came back in the months after."""
+    rows = facts.rows("cohorts")
+    if not rows:
+        return ""
+    found = {(row["cohort"], row["months_later"]): row["customers"] / row["of"] for row in rows}
+    sizes = {row["cohort"]: row["of"] for row in rows}
+    months = range(1, max(row["months_later"] for row in rows) + 1)
+    last = max(sizes)
+    shown = [cohort for cohort in sorted(sizes) if cohort != last]
+    if not shown:
+        return ""
+
+    def cell(cohort: date, later: int) -> float | None:
+        over = (last.year - cohort.year) * 12 + last.month - cohort.month >= later
+        return found.get((cohort, later), 0.0) if over else None
+
+    cells = [[cell(cohort, later) for later in months] for cohort in shown]
+    texts = [["" if share is None else f"{100 * share:.0f}" for share in row] for row in cells]
+    labels = [f"{cohort:%b} ’{cohort:%y} ({words.count(sizes[cohort])})" for cohort in shown]
+    draw = plots.heat(labels, [str(later) for later in months], cells, texts, small=True)
+    drawn = plots.svg(
+        "cohorts", "Heat map: share of each cohort that ordered again", draw, height=0.8 + 0.3 * len(shown)
+    )
+    second = [(found.get((cohort, 1), 0.0), sizes[cohort]) for cohort in shown]
+    back = sum(share * size for share, size in second) / sum(size for _, size in second)
+    says = (
+        f"Rows: month of the first order (customers); columns: months later; share that ordered then, in %."
+        f" {words.share(back)} order again in the month after their first."
+    )
+    about = f"{words.month(last)} is not over yet." if facts.as_of and facts.as_of.date() >= last else ""
+    return grid(figure("Customers who come back", drawn, f"{says} {about}".strip()))
 
 
 def _tenths(x: list[float], y: list[float]) -> str:

@@ -146,24 +146,40 @@ def bars(labels: Sequence[str], values: Sequence[float], texts: Sequence[str], c
 
 
 def heat(
-    rows: Sequence[str], labels: Sequence[str], values: Sequence[Sequence[float]], texts: Sequence[Sequence[str]] = ()
+    rows: Sequence[str],
+    labels: Sequence[str],
+    values: Sequence[Sequence[float | None]],
+    texts: Sequence[Sequence[str]] = (),
+    top: float = 0.0,
+    small: bool = False,
+    slanted: bool = False,
 ) -> Draw:
-    """A grid of cells, the fuller the larger; rows from the top down, `texts` written into the cells."""
+    """A grid of cells, the fuller the larger; rows from the top down, `texts` written into the cells.
+
+    None is no cell; `top` is the fullest value, by default the largest; `small` is for many cells, `slanted` for long
+    labels.
+    """
+    most = top or max((value for row in values for value in row if value is not None), default=0) or 1
 
     def draw(axes: Any) -> None:
-        top = max((value for row in values for value in row), default=0) or 1
         for y, row in enumerate(values):
             for x, value in enumerate(row):
+                if value is None:
+                    continue
                 cell = matplotlib.patches.Rectangle((x + 0.04, y + 0.04), 0.92, 0.92, color=ACCENT, linewidth=0)
-                cell.set_alpha(round(0.05 + (0.6 if texts else 0.9) * value / top, 3))
+                cell.set_alpha(round(0.05 + (0.6 if texts else 0.9) * min(1.0, value / most), 3))
                 axes.add_patch(cell)
                 if texts:
-                    axes.text(x + 0.5, y + 0.5, texts[y][x], ha="center", va="center", fontsize=9.5)
+                    axes.text(x + 0.5, y + 0.5, texts[y][x], ha="center", va="center", fontsize=8 if small else 9.5)
         axes.set_xlim(0, len(labels))
         axes.set_ylim(len(rows), 0)
         axes.set_xticks([x + 0.5 for x in range(len(labels))], labels)
         axes.set_yticks([y + 0.5 for y in range(len(rows))], rows)
         axes.tick_params(axis="y", labelcolor=INK)
+        if small:
+            axes.tick_params(labelsize=9)
+        if slanted:
+            axes.set_xticks(axes.get_xticks(), labels, rotation=38, ha="right", rotation_mode="anchor")
         axes.spines["bottom"].set_visible(False)
 
     return draw

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipelines.report import identity, lake, people, selling, stream
+from pipelines.report import ahead, identity, lake, people, selling, stream, ways
 from pipelines.report.facts import ReportFacts
 
 
@@ -24,6 +24,9 @@ SECTIONS: tuple[Section, ...] = (
     Section("products", "What sells", selling.products),
     Section("segments", "Customer segments", people.segments),
     Section("value", "Where the value lies", people.value),
+    Section("loyalty", "Who comes back", people.loyalty),
+    Section("ahead", "What is to come", ahead.ahead),
+    Section("journeys", "Journeys and what brought the orders", ways.journeys),
     Section("identity", "Who is who", identity.identity),
     Section("contact", "Visits and messages", people.contact),
     Section("service", "Service", people.service),

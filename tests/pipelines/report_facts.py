@@ -92,6 +92,70 @@ def facts(**changes: object) -> ReportFacts:
         "grid": _rows("recency_score frequency_score customers", (5, 5, 100), (1, 1, 400)),
         "channels": _rows("channel orders", ("ECOMMERCE", 30), ("POS", 10)),
         "concentration": _rows("share_customers share_revenue", *((n / 100, (n / 100) ** 0.5) for n in range(101))),
+        "cohorts": _rows(
+            "cohort months_later customers of",
+            (date(2010, 10, 1), 0, 40, 40),
+            (date(2010, 10, 1), 1, 10, 40),
+            (date(2010, 11, 1), 0, 60, 60),
+            (date(2010, 11, 1), 1, 30, 60),
+            (date(2010, 12, 1), 0, 9, 9),
+        ),
+        "moves": _rows(
+            "from_segment to_segment customers_count",
+            ("loyal", "champions", 7),
+            ("champions", "champions", 3),
+            ("champions", "hibernating", 4),
+            ("(new)", "new", 2),
+        ),
+        "calibration": _rows(
+            "tenth model days foreseen came", *((n, "blend", 90, n / 5, n / 5 + 0.1) for n in range(1, 11))
+        ),
+        "models": _rows(
+            "model served orders_mae value_mae orders_rank value_rank",
+            ("blend", True, 1.25, 47.5, 0.5, 0.4),
+            ("mean", False, 1.5, 77.0, 0.0, None),
+        ),
+        "forecasts": _rows(
+            "measure currency day actual expected low_80 high_80 low_95 high_95 is_anomaly",
+            *(
+                (m, c, date(2010, 12, n), 10.0 * n, 9.0 * n, None, None, None, None, n == 3)
+                for m, c in (("net_revenue", "GBP"), ("orders_count", None))
+                for n in range(1, 8)
+            ),
+            *(
+                (m, c, date(2010, 12, 8), None, 90.0, 70.0, 110.0, 60.0, 120.0, None)
+                for m, c in (("net_revenue", "GBP"), ("orders_count", None))
+            ),
+        ),
+        "funnel": _rows(
+            "number step persons median_seconds_from_previous",
+            (1, "VISIT", 200, None),
+            (2, "PAGE_VIEW", 150, 30.0),
+            (3, "CART_ADD", 50, 60.0),
+            (4, "ORDER", 40, 240.0),
+        ),
+        "flows": _rows(
+            "layer from_step to_step journeys",
+            (0, "VISIT EMAIL", "PAGE_VIEW", 6),
+            (0, "OPENED SMS", "no order", 4),
+            (1, "PAGE_VIEW", "order", 6),
+            (1, "no order", "no order", 4),
+        ),
+        "attribution": _rows(
+            "channel model conversions conversions_share",
+            ("EMAIL", "first", 6.0, 0.6),
+            ("EMAIL", "last", 1.0, 0.1),
+            ("PAID_SEARCH", "first", 2.0, 0.2),
+            ("PAID_SEARCH", "last", 7.0, 0.7),
+            ("(no touchpoint)", "first", 2.0, 0.2),
+            ("(no touchpoint)", "last", 2.0, 0.2),
+        ),
+        "outlook": {
+            "expected_value_90_days": 432.0,
+            "expected_orders_90_days": 33.4,
+            "active": 80.0,
+            "churning": 20.2,
+        },
         "satisfaction": _rows("score customers", (2, 1), (4, 3)),
         "stream": {
             "rows": 9000,

@@ -114,6 +114,15 @@ def test_it_says_what_the_facts_say(page):
         "Champions are 20.0\u00a0% of the buyers and bring 80.0\u00a0% of net revenue.",
         "the best 20\u00a0% bring 44.7\u00a0%",  # the square root of 0.2
         "the Gini coefficient is 0.33",  # 2 * 2/3 - 1
+        "13\u00a0customers of 16 moved, 7 of them to a better segment",
+        "40.0\u00a0% order again in the month after",  # 10 and 30 of 40 and 60
+        "<dd>432 GBP<small>expected",
+        "<dd>20<small>of 80 active",
+        "2.0 orders each, and 2.1 came; for all 1.10 and 1.20",
+        "1\u00a0day of those shown unlike its weekday and trend, the last one 3 December 2010: 30.00\u00a0GBP where",
+        "Most are lost before “put into the cart”: 100. Half of the orders come within 4\u00a0min",
+        "of 10 journeys on common paths, and how they end: 60.0\u00a0% with an order",
+        "The models differ most on",
         "37.5\u00a0% of delivered messages are opened",
         "6\u00a0rows refused; the rule not_json refused most (83.3\u00a0%). 1\u00a0row came through a replay since.",
         "1 of 2\u00a0columns moved",
@@ -156,6 +165,9 @@ _NEEDS = {
     "products": ("products", "categories"),
     "segments": ("segments",),
     "value": ("concentration",),
+    "loyalty": ("cohorts",),
+    "ahead": ("outlook", "forecasts", "calibration", "models"),
+    "journeys": ("funnel", "flows", "attribution"),
     "identity": ("identity",),
     "contact": ("totals",),
     "service": ("totals",),
