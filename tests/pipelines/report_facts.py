@@ -118,13 +118,12 @@ def facts(**changes: object) -> ReportFacts:
         "forecasts": _rows(
             "measure currency day actual expected low_80 high_80 low_95 high_95 is_anomaly",
             *(
-                (m, c, date(2010, 12, n), 10.0 * n, 9.0 * n, None, None, None, None, n == 3)
+                (m, c, date(2010, 12, n), *(told if n < 8 else to_come), n == 3 if n < 8 else None)
                 for m, c in (("net_revenue", "GBP"), ("orders_count", None))
-                for n in range(1, 8)
-            ),
-            *(
-                (m, c, date(2010, 12, 8), None, 90.0, 70.0, 110.0, 60.0, 120.0, None)
-                for m, c in (("net_revenue", "GBP"), ("orders_count", None))
+                for n in range(1, 9)
+                for told, to_come in [
+                    ((10.0 * n, 9.0 * n, None, None, None, None), (None, 90.0, 70.0, 110.0, 60.0, 120.0))
+                ]
             ),
         ),
         "funnel": _rows(

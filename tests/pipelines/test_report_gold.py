@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from pipelines.config import Lake
@@ -24,8 +25,6 @@ def lake(tmp_path):
 def put(lake, name, rows, schema):
     blank = {f.name: None if f.nullable else 0 for f in schema}
     filled = [blank | row for row in rows]
-    import pyarrow as pa
-
     overwrite_rows(lake.gold(name), pa.Table.from_pylist(filled, schema=schema), whole_table=True)
 
 
