@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from itertools import groupby
 from typing import Any
 
@@ -90,7 +91,7 @@ def _models(facts: ReportFacts) -> str:
     rows = facts.rows("models")
     if not rows:
         return ""
-    head = ("model", "", "error, orders", f"error, {facts.currency or 'value'}", "rank, orders", "rank, value")
+    head = ("model", "", "error, orders", f"error, {escape(facts.currency or 'value')}", "rank, orders", "rank, value")
     lines = [
         [
             MODELS.get(row["model"], row["model"]),
