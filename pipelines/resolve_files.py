@@ -106,18 +106,19 @@ def resolve_files(sources: Sequence[Source], request: FilesRequest, run: Run) ->
         state = _state(request, run)
         records = replace(read, named=_named(read.named, state))
         decisions = _decide(request, records, run.started_at)
-        scored, compared, before = _score(read, request, state)
+        scored, compared, origin = _score(read, request, state)
         guard = GuardRules(match_probability=request.rules.match_probability)
+        before = (state.persons if state else NOBODY).moved(origin)
         settled = settle_persons(scored, before, run.started_at, decisions, guard)
-        numbers = scored.records.keys.search_sorted(records.named[RECORD_KEY])
-        people = _people(records.named, numbers.to_numpy(), settled.persons, scored)
+        numbers = _numbers(records.named, scored.records.keys, state, origin)
+        people = _people(records.named, numbers, settled.persons, scored)
         if request.out:
             stack.enter_context(TableFile(request.out, PEOPLE)).write(people)
         if request.pairs:
             pairs = _pairs(scored, settled.persons)
             stack.enter_context(TableFile(request.pairs, pairs.schema)).write(pairs)
         if request.state and compared:
-            named = records.named.select(number=numbers.cast(pl.Int32), source="source", record_id="record_id")
+            named = records.named.select(number=pl.Series(numbers), source="source", record_id="record_id")
             kept = State(compared, settled.persons, named, run.started_at, state.generation if state else 0)
             save_state(request.state, kept)
     return FilesResolved(records, scored, settled, people, refusals.counts, state.named.height if state else 0)
@@ -141,20 +142,31 @@ def _named(today: pl.DataFrame, state: State | None) -> pl.DataFrame:
     return pl.concat([before, today.filter(~today[RECORD_KEY].is_in(known.implode()))])
 
 
+def _numbers(named: pl.DataFrame, keys: pl.Series, state: State | None, origin: np.ndarray) -> np.ndarray:
+    """Where each record is in the order of keys (int32); of those kept before it is known where they were."""
+    if state is None:
+        return keys.search_sorted(named[RECORD_KEY]).to_numpy().astype(np.int32)
+    there = np.flatnonzero(origin >= 0)
+    place = np.empty(state.compared.records.size, np.int32)
+    place[origin[there]] = there
+    new = keys.search_sorted(named[RECORD_KEY][state.named.height :]).to_numpy()
+    return np.concatenate([place[state.named["number"].to_numpy()], new.astype(np.int32)])
+
+
 def _score(
     records: OwnRecords, request: FilesRequest, state: State | None
-) -> tuple[ScoredPairs, Compared | None, Persons]:
-    """The scored pairs, what of them is to be kept, and who the records were before."""
+) -> tuple[ScoredPairs, Compared | None, np.ndarray]:
+    """The scored pairs, what of them is to be kept, and for each record its number before, or NONE."""
     if request.duplicates_within:
         added = score_more(records.table, request.rules, state.compared if state else None)
-        return added.scored, added.compared, (state.persons if state else NOBODY).moved(added.origin)
+        return added.scored, added.compared, added.origin
     files = records.named["source"].unique(maintain_order=True).to_list()
     if len(files) != 2:
         raise UsageError(f"--link is for two files, here are {len(files)}", remedy="give two files, or leave it out")
     mask = pa.array((records.named["source"] == files[0]).to_list())
     first, second = records.table.filter(mask), records.table.filter(pa.compute.invert(mask))
     scored = score_pairs(second, request.rules, against=first, within=False)
-    return scored, None, NOBODY.moved(np.full(scored.records.size, NONE, np.int32))
+    return scored, None, np.full(scored.records.size, NONE, np.int32)
 
 
 def _people(named: pl.DataFrame, numbers: np.ndarray, persons: Persons, scored: ScoredPairs) -> pa.Table:

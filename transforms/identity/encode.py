@@ -88,6 +88,11 @@ class Encoded:
         """A number (uint64) for each record, made of its key: what is drawn by them depends on no other record."""
         return column_hashes(self.keys.to_arrow(compat_level=pl.CompatLevel.oldest()))
 
+    @cached_property
+    def full_names(self) -> np.ndarray:
+        """A code for each record's given name and surname."""
+        return joined([self.column("given_name").codes, self.column("surname").codes])
+
     def only(self, rows: np.ndarray) -> Encoded:
         """The records with the values of those that `rows` (bool) names; how frequent values are stays known."""
         codes = {name: np.where(rows, column.codes, NONE) for name, column in self.columns.items()}

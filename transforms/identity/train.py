@@ -13,7 +13,7 @@ import numpy as np
 
 from transforms.identity.block import Candidates
 from transforms.identity.compare import Comparer, unpack
-from transforms.identity.encode import Encoded, joined
+from transforms.identity.encode import Encoded
 from transforms.identity.kinds import KINDS
 from transforms.identity.learn import learn_model
 from transforms.identity.model import LinkModel
@@ -69,7 +69,7 @@ def draw_strangers(records: Encoded, rules: IdentityRules, within: bool = True) 
 
     A new record parts two neighbours, and leaves the other pairs as they were.
     """
-    drawn = np.argsort(records.hashes, kind="stable")
+    drawn = np.argsort(records.hashes)
     firsts = drawn[records.new[drawn]]
     seconds = drawn if within else drawn[~records.new[drawn]]
     if not len(firsts) or not len(seconds):
@@ -100,7 +100,7 @@ def train_model(
 
 def _namesakes(records: Encoded) -> float:
     """The share of pairs with one full name among records that have one."""
-    pair = joined([records.column("given_name").codes, records.column("surname").codes])
+    pair = records.full_names
     counts = np.bincount(pair[pair >= 0], minlength=1).astype(float)
     return float((counts * (counts - 1)).sum() / max(1.0, counts.sum() * (counts.sum() - 1)))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from transforms.identity.compare import unpack
-from transforms.identity.encode import Column, Encoded, joined
+from transforms.identity.encode import Column, Encoded, dense
 from transforms.identity.kinds import KINDS
 from transforms.identity.learn import PRIOR_STRANGERS
 from transforms.identity.model import CLASSES, SAME, STRANGER, LinkModel, agreeing
@@ -68,7 +68,7 @@ class Evidence:
             column = self.records.column(comparison.fields[field])
             if not len(column.values):
                 continue
-            counts, place = np.unique(column.counts, return_inverse=True)
+            counts, place = np.flatnonzero(np.bincount(column.counts)), dense(column.counts)
             frequency = _frequency(counts, column.total, KINDS[comparison.kind].chance[number])
             table = np.log(shares * agree + (1 - shares) * frequency[:, None]) - np.log(
                 shares * agree + (1 - shares) * chance
@@ -104,8 +104,7 @@ def _name_shares(records: Encoded, comparisons: tuple[Comparison, ...]) -> tuple
     names = [c.name for c in comparisons]
     if not {"given_name", "surname"} <= set(names):
         return None
-    given, surname = records.column("given_name"), records.column("surname")
-    pair = joined([given.codes, surname.codes])
+    given, surname, pair = records.column("given_name"), records.column("surname"), records.full_names
     counts = np.bincount(pair[pair >= 0], minlength=1)
     together = counts[pair] / (counts.sum() + PRIOR_STRANGERS)
     apart = (
