@@ -14,6 +14,7 @@ from pipelines.config import Lake, Run
 from pipelines.console import Output, counted
 from pipelines.dataset import inputs_of
 from pipelines.options import Engine
+from pipelines.reconcile import reconcile, say_verdicts
 from pipelines.refused import describe, rules_of
 from pipelines.runs import TableRun
 from pipelines.session_gap import gap_rules
@@ -107,8 +108,10 @@ def run_silver(lake: str, country: str, rebuild: bool, gap: str, run: Run, engin
     with out.working("refining bronze to silver"):
         result = silver.refine(Lake(lake), run, engine, country, rebuild)
         cut = sessions.cut(Lake(lake), run, engine, gap)
+        held = reconcile(Lake(lake), run, engine)
     _say_silver(result, perf_counter() - start, out)
     _say_sessions(cut, out)
+    say_verdicts(held, out)
     _say_refused(lake, run, result.tables, out)
     out.close()
 
@@ -272,6 +275,7 @@ def run_demo(folder: Path, orders: Path | None, gap: str, as_json: bool) -> None
     with out.working("refining bronze to silver"):
         second = silver.refine(lake, Run("silver"), engine)
         cut = sessions.cut(lake, Run("silver"), engine, gap)
+        held = reconcile(lake, Run("silver"), engine)
     with out.working("finding who is who"):
         who, visitors = find_persons(lake, Run("resolve"), engine)
     with out.working("making customer_360"):
@@ -280,6 +284,7 @@ def run_demo(folder: Path, orders: Path | None, gap: str, as_json: bool) -> None
     for name, tables in (("bronze", first.tables), ("silver", second.tables)):
         _say_layer(name, tables, out)
     _say_sessions(cut, out)
+    say_verdicts(held, out)
     say_persons(who, out)
     _say_gold(third, 0.0, out) if third is None else out.say(
         f"gold:   customer_360 has {counted(third.counts.accepted, 'customer')}", customers=third.counts.accepted

@@ -19,7 +19,7 @@ GOLD = (
 )  # fmt: skip
 SILVER = ("sessions", "live_sessions", "persons", "identity_map", "identity_events", "visitors")
 IDENTITY = ("identity_decisions", "identity_links", "identity_records", "identity_models")
-OPS = ("rejects", "late", "runs", "days", "schemas", "profiles", "drift", "outliers", *IDENTITY)
+OPS = ("rejects", "late", "runs", "days", "schemas", "profiles", "drift", "outliers", "reconciled_sessions", *IDENTITY)
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,10 @@ class Lake:
     @property
     def live_sessions(self) -> str:
         return join(self.uri, "silver", "live_sessions")
+
+    @property
+    def reconciled_sessions(self) -> str:
+        return join(self.uri, "ops", "reconciled_sessions")
 
     @property
     def persons(self) -> str:

@@ -18,6 +18,7 @@ from pipelines.day_journal import Entry, Journal
 from pipelines.gates import Gate, GateRules, pass_gate
 from pipelines.identities import resolve_lake
 from pipelines.options import Engine
+from pipelines.reconcile import reconcile
 from pipelines.runs import TableRun
 from pipelines.visitors import stitch
 from pipelines.warehouse import open_warehouse
@@ -91,6 +92,7 @@ def steps(day: Day, at: datetime, times: tuple[datetime, ...]) -> list[Step]:
     def refined() -> str:
         done = silver.refine(lake, Run("silver", at), engine, day.country)
         cut = sessions.cut(lake, Run("silver", at), engine, day.gap)
+        reconcile(lake, Run("silver", at), engine)
         return _told(done.tables) + (f", {counted(cut.table.counts.accepted, 'session')}" if cut else "")
 
     def assembled() -> str:

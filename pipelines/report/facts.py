@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from pipelines.config import Lake
 from pipelines.gold import CUSTOMER_360
+from pipelines.reconcile import verdicts
 from pipelines.report import arrivals, customers, gold, operations, persons, shop
 from transforms.errors import UserError
 from transforms.io.delta import open_table
@@ -74,7 +75,7 @@ class ReportFacts:
         band of quality score (`operations.BANDS`). profiles, drift: of the latest run of each table.
       monthly: all completed orders, guests included, amounts in `currency`. hours: orders by weekday (Monday 1) and
         hour (UTC). products, categories: lines sold, best first. segments, grid, channels, concentration,
-        satisfaction: over customer_360.
+        satisfaction: over customer_360. tracker: what became of the tracker's sessions beside those of the events.
       cohorts, moves, calibration, models, forecasts, funnel, flows, attribution, outlook: see `gold.gather`.
       stream: totals of what streams brought in (`arrivals.gather`). stream_delays: rows by seconds from the hub to
         bronze. stream_rate: rows a second over time.
@@ -112,6 +113,7 @@ class ReportFacts:
     flows: pa.Table | None = None
     attribution: pa.Table | None = None
     outlook: Mapping[str, float] = field(default_factory=dict)
+    tracker: str = ""
     stream: Mapping[str, float] = field(default_factory=dict)
     stream_delays: pa.Table | None = None
     stream_rate: pa.Table | None = None
@@ -152,6 +154,7 @@ def gather(lake: Lake) -> ReportFacts:
     currency, sales = shop.gather(lake)
     people = customers.gather(lake.gold(CUSTOMER_360), currency) if open_table(lake.gold(CUSTOMER_360)) else {}
     more = gold.gather(lake, currency) | arrivals.gather(lake) | persons.gather(lake)
+    more["tracker"] = str(verdicts(lake) or "")
     known = {f.name for f in fields(ReportFacts)}
     facts = {name: value for name, value in (found | sales | people | more).items() if name in known}
     return ReportFacts(lake=lake.uri.rstrip("/").rsplit("/", 1)[-1], currency=currency, **facts)

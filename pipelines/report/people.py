@@ -171,6 +171,8 @@ def _visits(facts: ReportFacts) -> str:
     labels = ["Sessions", "Converted sessions", "Events", "Page views", "Put into the cart"]
     counts = [int(t.get(f"{name}_count", 0)) for name in names]
     says = f"{words.share(counts[1], counts[0])} of the sessions of known customers end in a conversion."
+    if facts.tracker:
+        says += f" Held against those of the tracker: {facts.tracker}."
     draw = plots.bars(labels, counts, [words.count(c) for c in counts], plots.THIRD)
     return figure("Visits", plots.svg("visits", "Bars: sessions and page events", draw, height=2.5), says)
 

@@ -51,6 +51,7 @@ def facts(**changes: object) -> ReportFacts:
         "lake": "lake",
         "as_of": AT,
         "currency": "GBP",
+        "tracker": "30 agree, 2 differ (2 by end), 1 without events, 3 not sent by the tracker",
         "totals": totals,
         "runs": runs,
         "layers": _rows(

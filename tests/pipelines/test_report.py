@@ -124,6 +124,7 @@ def test_it_says_what_the_facts_say(page):
         "of 10 journeys on common paths, and how they end: 60.0\u00a0% with an order",
         "The models differ most on",
         "37.5\u00a0% of delivered messages are opened",
+        "those of the tracker: 30 agree, 2 differ (2 by end)",
         "6\u00a0rows refused; the rule not_json refused most (83.3\u00a0%). 1\u00a0row came through a replay since.",
         "1 of 2\u00a0columns moved",
         "<dd>9,000<small>in bronze; 4 rejected, kept aside",

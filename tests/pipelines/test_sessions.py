@@ -9,7 +9,9 @@ import pytest
 
 from pipelines import sessions, stream
 from pipelines.config import Run
+from pipelines.reconcile import TRACKED_TABLE, reconcile, verdicts
 from pipelines.refining import Refining
+from pipelines.runs import table_runs
 from pipelines.session_gap import gap_for
 from pipelines.stream_config import StreamConfig
 from tests.pipelines.conftest import transaction, write_lines
@@ -18,6 +20,7 @@ from transforms.errors import UserError
 from transforms.io.delta import open_table, read_table
 from transforms.sessions.behaviour import behavioural_events, online_purchases
 from transforms.sessions.event import split_events
+from transforms.sessions.reconcile import reconcile_sessions
 from transforms.sessions.rules import SessionRules
 from transforms.sessions.summarise import sessions_of
 
@@ -127,3 +130,34 @@ def test_the_gap_stays_with_the_lake_and_another_one_cuts_all_anew_in_batch_and_
     stream.own(other, Run("stream"))
     with pytest.raises(UserError, match="not 30m"):
         stream.own(StreamConfig(shop.lake.uri, "env:NONE"), Run("stream"))
+
+
+def test_the_trackers_sessions_are_held_against_those_of_the_lake_when_either_changed(shop):
+    write_lines(shop.root / "behavioral" / "a.jsonl", events(range(60)))
+    shop.bronze(behavioral=shop.root / "behavioral")
+    shop.silver()
+    assert sessions.cut(shop.lake, Run("silver")) and reconcile(shop.lake, Run("silver")) is None  # no tracker
+    # W0's events are of three visitors, none named by the tracker; W9 is C1's by time alone; W8 is nobody's.
+    start, hour = "2010-03-01T00:00:00Z", "2010-03-01T01:00:00Z"
+    visits = [
+        {"SESSION_ID": "W0", "CUSTOMER_ID": None, "SESSION_START": start, "SESSION_END": hour, "PAGE_VIEWS": 1},
+        {"SESSION_ID": "W9", "CUSTOMER_ID": "C1", "SESSION_START": start, "SESSION_END": hour},
+        {"SESSION_ID": "W8", "CUSTOMER_ID": "C7", "SESSION_START": start, "SESSION_END": hour},
+    ]
+    write_lines(shop.root / "sessions" / "a.jsonl", visits)
+    shop.bronze(sessions=shop.root / "sessions")
+    shop.silver()
+    assert sessions.cut(shop.lake, Run("silver")) is None
+    run = Run("silver")
+    found = reconcile(shop.lake, run)
+    assert found is not None and reconcile(shop.lake, Run("silver")) is None
+    both = read_table(shop.lake.sessions), read_table(shop.lake.silver(TRACKED_TABLE))
+    expected = reconcile_sessions(*both, tolerance_seconds=300)
+    stored = read_table(shop.lake.reconciled_sessions)
+    order = [("session_id", "ascending"), ("tracker_session", "ascending")]
+    assert stored.sort_by(order).to_pylist() == expected.sort_by(order).to_pylist()
+    assert found == verdicts(shop.lake) and found.counts["not_seen"] == 1 and found.counts["differs"] >= 3
+    told = {row["tracker_session"]: row["verdict"] for row in stored.to_pylist() if row["tracker_session"]}
+    assert told == {"W0": "differs", "W9": "differs", "W8": "not_seen"} and "1 without events" in str(found)
+    noted = next(done for done in table_runs(shop.lake, run) if done.table == "reconciled_sessions")
+    assert noted.counts.accepted == stored.num_rows == sum(found.counts.values())

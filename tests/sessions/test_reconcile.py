@@ -1,11 +1,14 @@
-"""Source tables to sessions: the generator's planted visits, the tracker's sessions, and ids that others take over."""
+"""Source tables to sessions: the generator's planted visits, and the tracker's sessions."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from uuid import uuid4
 
+import apache_beam as beam
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from tests.sessions import plain_sessions as plain
 from transforms.contracts import contract
@@ -13,13 +16,13 @@ from transforms.generator.retailer import build_shard
 from transforms.generator.spec import GeneratorSpec
 from transforms.sessions.behaviour import behavioural_events, online_purchases
 from transforms.sessions.event import split_events
-from transforms.sessions.reconcile import RECONCILED, reconcile_sessions
+from transforms.sessions.reconcile import COMPUTED, RECONCILED, TRACKED, reconcile_sessions
+from transforms.sessions.reconciliation import ReconcileSessions
 from transforms.sessions.rules import SessionRules
 from transforms.sessions.summarise import sessions_of
-from transforms.sessions.supersede import SUPERSEDED, superseded_ids
 
 NOON = datetime(2010, 6, 1, 12, tzinfo=UTC)
-TRACKED = contract("sessions").arrow
+TRACKER = contract("sessions").arrow
 LONGEST_GAP = 200  # seconds that the generator's tracker waits at most after a visit's last event
 
 
@@ -66,7 +69,7 @@ def tracked(session: str, start: float, end: float | None, **more) -> dict:
 
 
 def told(sessions: pa.Table, *rows: dict) -> list[tuple]:
-    found = reconcile_sessions(sessions, pa.Table.from_pylist(list(rows), schema=TRACKED))
+    found = reconcile_sessions(sessions, pa.Table.from_pylist(list(rows), schema=TRACKER))
     assert found.schema.equals(RECONCILED)
     return sorted(
         (row["tracker_session"] or "-", row["verdict"], row["matched_by"] or "-", row["differing"])
@@ -104,31 +107,36 @@ def test_nothing_on_either_side():
     assert told(computed(((0,), None))) == [("-", "not_tracked", "-", [])]
 
 
-def superseded(before: list[float], after: list[float]) -> list[tuple]:
-    """As (start of the old session, start of the new one) in minutes."""
-    old, new = computed((before, None)), computed((after, None))
-    starts = {
-        row["session_id"]: (row["started_at"] - NOON) / timedelta(minutes=1)
-        for row in (*old.to_pylist(), *new.to_pylist())
-    }
-    found = superseded_ids(old, new)
-    assert found.schema.equals(SUPERSEDED)
-    return sorted((starts[row["session_id"]], starts.get(row["superseded_by"])) for row in found.to_pylist())
+def test_in_buckets_on_beam_the_verdicts_are_those_of_all_at_once(tables, tmp_path):
+    """Also where a tracker lost who it was, so that the two sides of a pair have other visitors, or sent no id."""
+    behaviour = behavioural_events(tables["CUSTOMER_BEHAVIORAL_EVENTS"])
+    events = split_events(behaviour).accepted
+    sessions = sessions_of(events, SessionRules(gap_seconds=60))  # cut in other places than the tracker's
+    everyone, lost = tables["CUSTOMER_SESSION_DATA"], []
+    for n, row in enumerate(everyone.to_pylist()):
+        lost.append(row | ({"CUSTOMER_ID": None} if n % 5 == 0 else {}))
+    tracked = pa.Table.from_pylist([row for n, row in enumerate(lost) if n % 7], schema=everyone.schema)
+    unnamed = [None if n % 3 == 0 else name for n, name in enumerate(sessions["tracker_session"].to_pylist())]
+    place = sessions.schema.get_field_index("tracker_session")
+    sessions = sessions.set_column(place, "tracker_session", pa.array(unnamed, pa.string()))
+    expected = reconcile_sessions(sessions, tracked)
+    assert set(expected["verdict"].to_pylist()) == {"agrees", "differs", "not_tracked", "not_seen"}
+    assert set(expected["matched_by"].to_pylist()) == {"session_id", "overlap", None}
+    with beam.Pipeline(runner=FnApiRunner()) as root:
+        parts = {
+            name: root | name >> beam.Create([0]) | f"Rows {name}" >> beam.FlatMap(_batches, rows, schema)
+            for name, rows, schema in (("computed", sessions, COMPUTED), ("tracked", tracked, TRACKED))
+        }
+        found = parts | ReconcileSessions(buckets=5, spill_dir=str(tmp_path))
+        _ = found | beam.Map(_keep, str(tmp_path / "out"))
+    rows = pa.concat_tables(pq.read_table(path) for path in tmp_path.glob("out-*"))
+    order = [("session_id", "ascending"), ("tracker_session", "ascending")]
+    assert rows.sort_by(order).to_pylist() == expected.sort_by(order).to_pylist()
 
 
-def test_what_late_rows_do_to_ids():
-    assert superseded([10, 20], [10, 15, 20]) == []  # within: the id stays
-    assert superseded([10, 20], [0, 10, 20]) == [(10, 0)]  # in front: another id
-    assert superseded([0, 50], [0, 25, 50]) == [(50, 0)]  # between: one takes over the other
-    assert superseded([0, 50], [-5, 0, 25, 50]) == [(0, -5), (50, -5)]
-    assert superseded([0, 100], [0]) == [(100, None)]
+def _batches(_: int, rows: pa.Table, schema: pa.Schema) -> list[pa.RecordBatch]:
+    return rows.select(schema.names).combine_chunks().to_batches(max_chunksize=200)
 
 
-@settings(max_examples=100, deadline=None)
-@given(plain.events(), plain.events(), plain.rules)
-def test_every_id_that_went_is_named_and_leads_to_sessions_that_are_there(first, more, rules):
-    before, after = sessions_of(plain.table(first), rules), sessions_of(plain.table(first + more), rules)
-    rows = superseded_ids(before, after).to_pylist()
-    old, new = (set(table["session_id"].to_pylist()) for table in (before, after))
-    assert {row["session_id"] for row in rows} == old - new
-    assert {row["superseded_by"] for row in rows} <= new  # no event went, so that each has a successor
+def _keep(batch: pa.RecordBatch, path: str) -> None:
+    pq.write_table(pa.Table.from_batches([batch]), f"{path}-{uuid4().hex}")

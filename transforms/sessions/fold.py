@@ -118,7 +118,7 @@ def fold(
 
     A session is final, and leaves once, when the watermark minus the allowed lateness has come to its bound (`Cut`):
     no row that is not late can change it. So no session that left is ever superseded by the stream itself; late rows
-    wait for the next batch run, and `superseded_ids` says what they replace.
+    wait for the next batch run.
 
     Args:
       rows: columns of EVENTS, and CLOCK and POSITION if there are; each with a visitor and a time.

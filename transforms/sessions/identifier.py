@@ -16,7 +16,7 @@ def session_ids(
     """32 hexadecimal digits from who, when and the first event's id.
 
     The same rows give the same id however they are split, ordered or streamed. A late row that becomes a session's
-    first event gives the session another id; `superseded_ids` tells which ids that replaces.
+    first event gives the session another id.
 
     Args:
       campaign: where campaigns cut, since then two sessions of a visitor may begin in one microsecond.
