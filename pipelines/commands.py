@@ -247,13 +247,15 @@ def run_show(
     personal: bool,
     as_json: bool,
 ) -> None:
-    from pipelines.show import show_customer, show_table
+    from pipelines.show import show_customer, show_features, show_table
 
     out = Output(as_json)
     if what.lower() == "customer":
         if id is None:
             raise UsageError("which customer?", remedy="write `show customer ID`")
         show_customer(Lake(lake), id, out, personal)
+    elif what.lower() == "realtime_features" and version is None:
+        show_features(Lake(lake), id, limit, out)
     else:
         show_table(Lake(lake), what, layer, limit, out, version)
     out.close()

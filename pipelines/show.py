@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import polars as pl
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
@@ -13,12 +14,14 @@ from rich.text import Text
 from pipelines.config import Lake
 from pipelines.console import Output, counted
 from pipelines.gold import CUSTOMER_360
-from pipelines.notes import RunNote
+from pipelines.notes import made_from
 from pipelines.portrait import masked, portrait
 from transforms.contracts import CONTRACTS, contract
 from transforms.errors import UsageError, UserError
+from transforms.gold.realtime import EVENTS, UPDATED
+from transforms.gold.realtime_table import read_features
 from transforms.identity.customers import customer_key
-from transforms.io.delta import head, last_note, open_table, read_table
+from transforms.io.delta import head, open_table, read_batches, read_table
 
 _PASSING = ("PAGE_VIEW", "SEARCH")
 
@@ -50,7 +53,43 @@ def show_table(lake: Lake, name: str, layer: str | None, limit: int, out: Output
     out.say(
         f"{name}: {counted(total, 'row')}, version {version if version is not None else table.version()}", total=total
     )
-    rows = head(uri, limit, version).to_pylist()
+    _show_rows(head(uri, limit, version).to_pylist(), out)
+
+
+def show_features(lake: Lake, person: str | None, limit: int, out: Output) -> None:
+    """Prints the newest near-real-time features of a person, or of those whose features changed last.
+
+    The table has a row for each change; here a person has one, as of their last event.
+    """
+    uri = lake.realtime_features
+    table = open_table(uri)
+    if table is None:
+        raise UserError(
+            "there are no near-real-time features", where=uri, remedy="run the command stream, or give --lake"
+        )
+    persons = [person] if person else _changed_last(uri, limit)
+    rows = read_features(uri, persons=persons).drop_columns([EVENTS])
+    if person and not rows.num_rows:
+        raise UserError(f"no features of {person!r}", where=uri, remedy="`show realtime_features` lists some persons")
+    total = table.count()
+    out.say(
+        f"realtime_features: {counted(rows.num_rows, 'person')}, the newest row of each, of {counted(total, 'change')}",
+        total=total,
+    )
+    _show_rows(rows.sort_by([(UPDATED, "descending"), ("person_id", "ascending")]).to_pylist(), out)
+
+
+def _changed_last(uri: str, limit: int) -> list[str]:
+    """The persons with the newest changes; memory is that of a batch."""
+    newest = pl.DataFrame(schema={"person_id": pl.String, UPDATED: pl.Datetime("us", "UTC")})
+    for batch in read_batches(uri, columns=("person_id", UPDATED)):
+        both = pl.concat([newest, pl.DataFrame(batch)])
+        last = both.group_by("person_id").agg(pl.col(UPDATED).max())
+        newest = last.sort(UPDATED, "person_id", descending=[True, False]).head(limit)
+    return newest["person_id"].to_list()
+
+
+def _show_rows(rows: list[dict[str, Any]], out: Output) -> None:
     out.facts["rows"] = rows
     if out.as_json or not rows:
         return
@@ -103,11 +142,7 @@ def show_customer(lake: Lake, id: str, out: Output, personal: bool = False) -> N
 
 def _as_of(lake: Lake) -> datetime | None:
     """The day of reference that customer_360 names among its inputs."""
-    uri = lake.gold(CUSTOMER_360)
-    table = open_table(uri)
-    note = None if table is None else last_note(table, uri)
-    said = RunNote.parse(note.text) if note else None
-    days = [name for name in (said.inputs if said else ()) if name.startswith("as_of@")]
+    days = [name for name in made_from(lake.gold(CUSTOMER_360)) or () if name.startswith("as_of@")]
     return datetime.fromisoformat(days[-1].removeprefix("as_of@")) if days else None
 
 

@@ -198,7 +198,7 @@ def report(
 @app.command()
 def show(
     what: Annotated[str, typer.Argument(help="a table, or 'customer'")],
-    id: Annotated[str | None, typer.Argument(help="the customer's id")] = None,
+    id: Annotated[str | None, typer.Argument(help="the customer's, or with realtime_features the person's id")] = None,
     lake: LakeOption = "lake",
     layer: Annotated[str | None, typer.Option("--layer", help="bronze or silver")] = None,
     limit: Annotated[int, typer.Option(min=1)] = 10,
