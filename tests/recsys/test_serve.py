@@ -2,10 +2,13 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -23,6 +26,7 @@ from recsys.serve.batches import Batcher, BatchRules, join
 from recsys.serve.server import ModelServer, ServeSpec
 from recsys.serve.versions import Version
 from recsys.tensorflow import tf
+from tests.recsys.ovms_client import ovms_home
 
 X = np.array([["a", ""], ["bb", "c"]], object)
 ASK = {"names": X, "weights": np.array([[1, 2], [3, 4]], np.float32), "add": np.array([10, 20])}
@@ -408,3 +412,46 @@ def test_joined_inputs_are_filled_up_at_the_end():
     ]
     made = join(parts)
     assert made["a"].tolist() == [[b"x", b""], [b"y", b"z"]] and made["n"].tolist() == [1, 2]
+
+
+OVMS = """
+import json, sys
+import numpy as np
+import ovmsclient
+told = {}
+def inputs_of(metadata):  # over HTTP it reads OVMS's spelling only, and hands TensorFlow Serving's on as it is
+    if "inputs" in metadata:
+        return metadata["inputs"]
+    return metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]["inputs"]
+kinds = {"grpc": ovmsclient.make_grpc_client, "http": ovmsclient.make_http_client}
+for port, (kind, make) in zip(sys.argv[1:], kinds.items()):
+    client = make(f"127.0.0.1:{port}")
+    status = client.get_model_status(model_name="shop")
+    metadata = client.get_model_metadata(model_name="shop")
+    weights = np.array([[1, 2], [3, 4]], np.float32)
+    inputs = {"names": [["a", ""], ["bb", "c"]], "weights": weights, "add": np.array([10, 20])}
+    answer = client.predict(inputs=inputs, model_name="shop")
+    try:
+        client.predict(inputs=inputs, model_name="other")
+        fault = None
+    except Exception as error:
+        fault = type(error).__name__
+    told[kind] = {"status": {str(v): one["state"] for v, one in status.items()}, "inputs": sorted(inputs_of(metadata)),
+                  "total": np.asarray(answer["total"]).tolist(), "fault": fault}
+print(json.dumps(told))
+"""
+
+
+def test_the_client_of_ovms_is_answered(wire):
+    """Its own copies of the protos clash with TensorFlow's in one process, so it has another."""
+    ports = [str(wire.server.grpc_port), str(wire.server.rest_port)]
+    done = subprocess.run(
+        [sys.executable, "-c", OVMS, *ports], capture_output=True, text=True, timeout=120,
+        env={"PYTHONPATH": str(ovms_home()), "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"},
+        cwd=Path(sys.prefix),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2_000:]
+    wanted = {"status": {"1": "AVAILABLE"}, "inputs": ["add", "names", "weights"], "total": [1011.0, 1027.0]}
+    assert json.loads(done.stdout.splitlines()[-1]) == {
+        kind: wanted | {"fault": "ModelNotFoundError"} for kind in ("grpc", "http")
+    }
