@@ -15,6 +15,7 @@ WIRING = {
     "transforms/sessions/sink.py",
     "transforms/bronze/ingest.py",
     "transforms/bronze/stream.py",
+    "transforms/sessions/reconciliation.py",
     "transforms/sessions/sessionize.py",
     "transforms/sessions/stream.py",
     "transforms/identity/connect.py",
