@@ -136,6 +136,20 @@ def gate(
     run_gate(Gate(layer, Lake(lake), rules, (at,) if at else (), warehouse), json)
 
 
+@app.command(context_settings=BEAM | {"allow_interspersed_args": False})
+def package(
+    context: typer.Context,
+    runner: Annotated[str, typer.Option("--runner", help="flink or spark")],
+    out: Annotated[str, typer.Option("--out", help="the jar to be written")],
+    base: Annotated[str, typer.Option("--base", help="the jar without a pipeline; else Maven builds it")] = "",
+    json: Json = False,
+) -> None:
+    """Writes the next Beam job of a COMMAND (bronze, silver, gold) as a jar for a cluster; none when none is left."""
+    from pipelines.package import run_package
+
+    run_package(runner, out, base, context.args, context.find_root().command, json)
+
+
 @app.command()
 def replay(
     lake: LakeOption = "lake",

@@ -65,6 +65,15 @@ def test_the_jar_holds_the_next_job_and_nothing_has_run_yet(package, shop, tmp_p
     assert [path.name for path in jar.parent.iterdir()] == ["job.jar"]
 
 
+def test_the_command_line_takes_the_command_s_own_options_behind_its_name(base, shop, tmp_path, capsys):
+    write_lines(tmp_path / "in/transactions/a.jsonl", [transaction(1)])
+    jar = tmp_path / "job.jar"
+    line = ["package", "--runner", "flink", "--base", str(base), "--out", str(jar), "--json", "--", "bronze"]
+    app([*line, "--input", str(tmp_path / "in"), "--lake", shop.lake.uri, *POOL], standalone_mode=False)
+    assert json.loads(capsys.readouterr().out)["jar"] == str(jar)
+    assert "WriteBronze CUSTOMER_TRANSACTIONS" in pipeline_in(jar)[0]
+
+
 def test_when_nothing_is_left_there_is_no_jar(package, shop, tmp_path):
     write_lines(tmp_path / "in/transactions/a.jsonl", [transaction(n) for n in range(3)])
     shop.bronze(transactions=tmp_path / "in/transactions")
