@@ -75,7 +75,7 @@ class CommitRanges(beam.PTransform):
 
 
 def arrival_windows(seconds: float) -> beam.WindowInto:
-    """Windows of arrival in which what comes behind the watermark, up to ten minutes, leaves at once in a pane of its own.
+    """Windows of arrival; what comes up to ten minutes behind the watermark leaves at once in a pane of its own.
 
     A grouping drops late elements without a word, and Prism 2.77 takes for a stage's watermark that of the partition
     that was read last, so that the others' elements may be late through no fault of theirs.
