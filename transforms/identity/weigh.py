@@ -34,7 +34,8 @@ class Evidence:
         """
         distinct, inverse = np.unique(patterns, return_inverse=True)
         rows = unpack(distinct, self.model.comparisons)
-        logs = sum(table[rows[:, k]] for k, table in enumerate(self._tables))[inverse]
+        nothing = np.zeros((len(rows), len(CLASSES)))
+        logs = sum((table[rows[:, k]] for k, table in enumerate(self._tables)), nothing)[inverse]
         for k in range(len(self._tables)):
             for at, change in self._by_value(k, left, rows[:, k], inverse):
                 logs[at] += change
