@@ -16,6 +16,7 @@ from pipelines.config import Lake, Run
 from pipelines.notes import RunNote, TakeNote, made_from
 from pipelines.options import Engine, buckets_for
 from pipelines.runs import CUSTOMER_360, TableRun, record_commits, table_runs
+from pipelines.visitors import VISITS, read_stitched, stitched, without_session
 from transforms.contracts import CONTRACTS, Contract
 from transforms.counts import Counts, SumCounts
 from transforms.errors import UserError
@@ -26,7 +27,9 @@ from transforms.gold.publish import WriteTables
 from transforms.gold.tables import CAMPAIGNS, CUSTOMER_TABLES, SHOP_TABLES
 from transforms.gold.value.worth import INPUTS as INPUTS_OF_WORTH
 from transforms.gold.value.worth import TRANSACTIONS_TABLE, Worth, fit_worth, orders_to_fit
+from transforms.identity.follow import AttributeVisits
 from transforms.io.delta import (
+    Amend,
     CommitResult,
     Overwrite,
     ReadDelta,
@@ -40,7 +43,7 @@ from transforms.io.delta import (
 from transforms.progress import METER
 from transforms.shuffle import spill_folder
 
-_CUSTOMERS = "CUSTOMERS"
+_CUSTOMERS, _MAP = "CUSTOMERS", "silver/identity_map@"
 SEGMENT_MOVES_TABLE = "segment_moves"
 
 
@@ -48,7 +51,9 @@ SEGMENT_MOVES_TABLE = "segment_moves"
 class GoldPlan:
     """Which silver tables at which versions make gold, as of which moment; `number` counts the rebuilds; `identities`
     is the version of the identity map, if there is one; `currency` that of most transactions: in attribution and
-    journeys only its values are added; `written` says that only the moves between segments are missing."""
+    journeys only its values are added; `written` says that only the moves between segments are missing; `stitched` of
+    which version the visitors are who logged in later, and what they were made from; `restated` that only who is who
+    changed since gold was made, so that most rows stay."""
 
     versions: dict[str, int]
     number: int
@@ -57,12 +62,16 @@ class GoldPlan:
     identities: int | None = None
     currency: str | None = None
     written: bool = False
+    stitched: tuple[int, str] | None = None
+    restated: bool = False
 
     @property
     def inputs(self) -> tuple[str, ...]:
         versions = tuple(f"silver/{CONTRACTS[name].path}@{version}" for name, version in sorted(self.versions.items()))
         if self.identities is not None:
-            versions = (*versions, f"silver/identity_map@{self.identities}")
+            versions = (*versions, f"{_MAP}{self.identities}")
+        if self.stitched is not None:
+            versions = (*versions, self.stitched[1])
         return (*versions, f"as_of@{self.as_of.isoformat()}")
 
 
@@ -77,7 +86,7 @@ def plan(lake: Lake, run: Run, as_of: datetime | None = None) -> GoldPlan | None
     rows = sum(table.count() for table in found.values())
     map = open_table(lake.identity_map)
     identities = None if map is None else map.version()
-    planned = GoldPlan(versions, 1, rows, day, identities, main_currency(lake, found))
+    planned = GoldPlan(versions, 1, rows, day, identities, main_currency(lake, found), stitched=stitched(lake))
     *written, moves = (_made(lake.gold(n)) for n in (CUSTOMER_360, *CUSTOMER_TABLES, *SHOP_TABLES, SEGMENT_MOVES_TABLE))
     made = [*written, moves]
     latest = max(number for number, _ in made)
@@ -86,7 +95,12 @@ def plan(lake: Lake, run: Run, as_of: datetime | None = None) -> GoldPlan | None
         return None
     # A rebuild that died is finished under its own number, so that the tables it wrote are not written again.
     whole = begun and set(written) == {(latest, planned.inputs)}
-    return replace(planned, number=latest if begun else latest + 1, written=whole)
+    restated = _but_for_persons(made[0][1]) == _but_for_persons(planned.inputs)
+    return replace(planned, number=latest if begun else latest + 1, written=whole, restated=restated)
+
+
+def _but_for_persons(inputs: tuple[str, ...]) -> list[str]:
+    return [text for text in inputs if not text.startswith(_MAP)]
 
 
 def versions_behind(lake: Lake) -> list[str]:
@@ -155,11 +169,10 @@ def build(root: beam.Pipeline, lake: Lake, run: Run, planned: GoldPlan, spill: s
     """Reads only the columns gold needs, groups them by customer once, writes every table."""
     names = [name for name in INPUTS if name in planned.versions]
     tables = {
-        name: _keyed(
-            root | f"Read {name}" >> _read(lake, name, planned) | f"Meter {name}" >> _metered(), name, lake, planned
-        )
-        for name in names
+        name: root | f"Read {name}" >> _read(lake, name, planned) | f"Meter {name}" >> _metered() for name in names
     }
+    tables = _attributed(root, tables, lake, planned, spill)
+    tables = {name: _keyed(rows, name, lake, planned) for name, rows in tables.items()}
     context = GoldContext(planned.as_of, campaigns_of(lake, planned), planned.currency, worth_of(lake, planned))
     gold = tables | "Assemble" >> AssembleGold(context, buckets_for(planned.rows), spill)
     for name, schema in {CUSTOMER_360: SCHEMA, **CUSTOMER_TABLES}.items():
@@ -167,6 +180,23 @@ def build(root: beam.Pipeline, lake: Lake, run: Run, planned: GoldPlan, spill: s
         _write(rows, name, schema, lake, run, planned)
     places = {name: lake.gold(name) for name in SHOP_TABLES}
     gold.tables | "WriteTables" >> WriteTables(places, (("gold", planned.number),), _ShopNote(run, planned.inputs))
+
+
+def _attributed(
+    root: beam.Pipeline, tables: dict[str, beam.PCollection], lake: Lake, planned: GoldPlan, spill: str | None
+) -> dict[str, beam.PCollection]:
+    """The tables, visits from before a login with the customer who logged in; if there are any."""
+    names = tables.keys() & VISITS.keys() if planned.stitched else ()
+    if not names:
+        return tables
+    visitors = root | "Read visitors" >> read_stitched(lake, planned.stitched[0])  # type: ignore[index]
+    told = {
+        name: (tables[name], visitors)
+        | f"Attribute {name}" >> AttributeVisits(VISITS[name], buckets_for(planned.rows), spill)
+        | f"Visits {name}" >> beam.Map(without_session).with_output_types(pa.RecordBatch)
+        for name in sorted(names)
+    }
+    return tables | told
 
 
 def _keyed(rows: beam.PCollection, name: str, lake: Lake, planned: GoldPlan) -> beam.PCollection:
@@ -184,7 +214,7 @@ def _write(
     return rows | f"Write {name}" >> WriteDelta(
         lake.gold(name),
         schema,
-        Overwrite(whole_table=True),
+        Amend() if planned.restated else Overwrite(whole_table=True),
         transactions=(("gold", planned.number),),
         note=beam.pvalue.AsSingleton(note),
     )
@@ -250,5 +280,5 @@ def _metered() -> beam.ParDo:
 
 
 def _read(lake: Lake, name: str, planned: GoldPlan) -> ReadDelta:
-    columns = INPUTS[name]
+    columns = (*INPUTS[name], "SESSION_ID") if planned.stitched and name in VISITS else INPUTS[name]
     return ReadDelta(lake.silver(CONTRACTS[name]), columns=columns, version=planned.versions[name])

@@ -22,7 +22,7 @@ from pipelines.scoring import Scoring, latest_model, remember, score
 from transforms.contracts import CONTRACTS
 from transforms.counts import Counts
 from transforms.errors import UsageError, UserError
-from transforms.identity.customers import GOLDEN_TYPES, READ, customer_key, customer_records
+from transforms.identity.customers import GOLDEN_TYPES, READ, SAID, customer_key, customer_records
 from transforms.identity.decisions import DECISIONS, decisions_in_force
 from transforms.identity.fields import RECORD_KEY
 from transforms.identity.guard import GuardRules
@@ -36,7 +36,14 @@ from transforms.io.delta import amend_rows, append_rows, committed, open_table, 
 
 CUSTOMERS = CONTRACTS["CUSTOMERS"]
 _NUMBER = "identity"  # the Delta transaction that counts the runs
-PERSONS = survivors_schema(PERSON_RULES, GOLDEN_TYPES)
+_PUBLIC = {said for column, said in SAID.items() if column not in CUSTOMERS.personal}
+_OF_PERSONS = {column for attribute in PERSON_RULES.attributes for column in attribute.columns}
+PERSONS = pa.schema(  # personal columns say so, as those of gold do
+    [
+        field.with_metadata({"personal": "true"}) if field.name in _OF_PERSONS - _PUBLIC else field
+        for field in survivors_schema(PERSON_RULES, GOLDEN_TYPES)
+    ]
+)
 # `evidence`: of the pairs nearest to the limit, what each comparison adds in bits, without any value.
 LINKS = EDGES.append(pa.field("same_person", pa.bool_(), nullable=False)).append(pa.field("evidence", pa.string()))
 BORDERLINE = 10

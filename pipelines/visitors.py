@@ -15,11 +15,12 @@ from transforms.contracts import CONTRACTS
 from transforms.counts import Counts, SumCounts
 from transforms.identity.follow import VISITORS, FollowPersons, StitchVisits
 from transforms.identity.persons import IDENTITY_MAP
-from transforms.identity.stitch import StitchRules, device_column
-from transforms.io.delta import Amend, ReadDelta, WriteDelta, arrow_schema, open_table
+from transforms.identity.stitch import AFTER_LOGIN, BEFORE_LOGIN, StitchRules, device_column
+from transforms.io.delta import Amend, ReadDelta, WriteDelta, arrow_schema, open_table, read_batches
 from transforms.shuffle import spill_folder
 
 SCHEMA = VISITORS.append(pa.field("person_id", pa.string()))
+_REACHED = (("stitch_rule", "in", [AFTER_LOGIN, BEFORE_LOGIN]),)
 _MAP = "silver/identity_map@"
 _VISIT = ["device", "SESSION_ID", "customer", "at"]
 _TIME = pa.timestamp("us", tz="UTC")
@@ -69,6 +70,29 @@ def build(
     followed | "WriteVisitors" >> WriteDelta(
         lake.visitors, SCHEMA, Amend(), evolve=True, note=beam.pvalue.AsSingleton(note)
     )
+
+
+def stitched(lake: Lake) -> tuple[int, str] | None:
+    """The version of `silver/visitors`, and what its visits were stitched from (persons apart); None where no visit
+    without a customer was given one, or nobody resolved."""
+    table, inputs = open_table(lake.visitors), made_from(lake.visitors)
+    if table is None or inputs is None or "SESSION_ID" not in arrow_schema(table).names:
+        return None
+    version = int(table.version())
+    if not any(batch.num_rows for batch in read_batches(lake.visitors, _REACHED, ("device",), version)):
+        return None
+    own = sorted(text for text in inputs if not text.startswith(_MAP))
+    return version, f"stitched@{zlib.crc32(repr(own).encode()):08x}"
+
+
+def read_stitched(lake: Lake, version: int) -> ReadDelta:
+    """The visitors whose visits had no customer of their own."""
+    return ReadDelta(lake.visitors, tuple(VISITORS.names), where=_REACHED, version=version)
+
+
+def without_session(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """A batch without the column that visits were found by."""
+    return batch.drop_columns(["SESSION_ID"])
 
 
 def _device(lake: Lake, name: str) -> str | None:

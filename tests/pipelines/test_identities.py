@@ -6,13 +6,15 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from pipelines.identities import explain_in_lake, resolve_lake
+from pipelines.config import IDENTITY
+from pipelines.identities import CUSTOMERS, PERSONS, explain_in_lake, resolve_lake
 from pipelines.report.facts import ReportFacts, gather
 from pipelines.report.identity import identity
 from pipelines.visitors import stitch
 from tests.pipelines.conftest import customer, write_lines
-from tests.pipelines.test_cli import c360
+from tests.pipelines.test_cli import c360, run
 from transforms.errors import UsageError, UserError
+from transforms.identity.customers import SAID
 from transforms.identity.persons import persons_on
 from transforms.identity.stitch import StitchRules
 from transforms.io.delta import open_table, read_table
@@ -150,6 +152,10 @@ def test_visits_before_a_login_are_the_persons(shop):
     assert found == {("S1", "C3", rule): who for rule in rules} | {("S2", None, None): None}
     assert {row["login_at"] for row in rows if row["device"] == "S1"} == {datetime(2010, 5, 1, 10, 5, tzinfo=UTC)}
     assert stitch(shop.lake, shop.run("resolve")) is None
+    shop.gold()
+    rows = {row["person_id"]: row for row in read_table(shop.lake.gold("customer_360")).to_pylist()}
+    assert rows[who]["events_count"] == 3 and sum(row["events_count"] for row in rows.values()) == 3
+    assert shop.gold() is None
 
 
 def test_a_device_is_one_visitor_over_sessions_within_the_look_back_and_is_cut_where_another_logs_in(shop):
@@ -200,6 +206,26 @@ def test_the_command_decides_and_says_what_it_touched(shop):
     facts = json.loads(c360("resolve", "--lake", shop.lake.uri, "--together", "C1", "C2", "--json"))
     assert (facts["persons"], facts["touched_persons"], facts["events"]) == (59, 2, {"merged": 2})
     assert "for own files" in c360("resolve", "--lake", shop.lake.uri, "--out", "people.csv", code=2)
+
+
+def test_personal_values_are_where_they_are_declared_and_in_no_message(shop):
+    """Silver's customers, the persons and gold hold them; no other table of identities does, nor what commands say."""
+    feed(shop, ROWS[:12] + ROWS[60:72])
+    said = run("resolve", "--lake", shop.lake.uri, "--together", "C1", "C2", "--verbose")
+    assert said.returncode == 0 and "persons" in said.stdout
+    c360("report", "--lake", shop.lake.uri, "--out", str(shop.root / "report.html"))
+    personal = [name for name in PERSONS.names if (PERSONS.field(name).metadata or {}).get(b"personal")]
+    told = [SAID[name] for name in CUSTOMERS.personal]
+    assert sorted(personal) == sorted([*told, "national_id", "loyalty_id"])
+    golden = pl.DataFrame(read_table(shop.lake.persons))
+    values = {str(v).lower() for name in personal for v in golden[name].drop_nulls() if len(str(v)) > 4}
+    assert {"anna", "farid"} & {v.lower() for v in golden["given_name"]} and len(values) > 40
+    open_tables = (*(getattr(shop.lake, name) for name in IDENTITY), shop.lake.identity_map, shop.lake.identity_events)
+    held = [str(read_table(uri).to_pylist()) for uri in open_tables if open_table(uri) is not None]
+    rest = golden.drop(personal)
+    seen = [*held, str(rest.to_dicts()), said.stdout, said.stderr, (shop.root / "report.html").read_text()]
+    for text in seen:
+        assert not [value for value in values if value in text.lower()]
 
 
 def test_wrong_use_is_told(shop):

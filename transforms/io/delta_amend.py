@@ -29,6 +29,8 @@ def plan_amend(uri: str, table: DeltaTable, files: Sequence[DataFile]) -> Upsert
     schema, partition_by = arrow_schema(table), partition_columns(table)
     keys = Keys(uri, table, Upsert(tuple(schema.names)))
     stored = scan_files(current_files(table), schema, partition_by)
+    if not stored:
+        return UpsertPlan(list(files), inserted=sum(file.rows for file in files))
     incoming = [incoming_file(file, schema, partition_by) for file in files]
     have, want = _hashed(keys, stored), _hashed(keys, incoming)
     gone = have.join(want, on=[_HASH, _AGAIN], how="anti")
