@@ -79,7 +79,7 @@ def stitched(lake: Lake) -> tuple[int, str] | None:
     if table is None or inputs is None or "SESSION_ID" not in arrow_schema(table).names:
         return None
     version = int(table.version())
-    if not any(batch.num_rows for batch in read_batches(lake.visitors, _REACHED, ("device",), version)):
+    if not any(batch.num_rows for batch in read_batches(lake.visitors, _REACHED, columns=("device",), version=version)):
         return None
     own = sorted(text for text in inputs if not text.startswith(_MAP))
     return version, f"stitched@{zlib.crc32(repr(own).encode()):08x}"
