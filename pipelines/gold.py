@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.config import Lake, Run
+from pipelines.console import counted
 from pipelines.notes import RunNote, TakeNote, made_from
 from pipelines.options import Engine, buckets_for
 from pipelines.runs import CUSTOMER_360, TableRun, record_commits, table_runs
@@ -34,12 +35,14 @@ from transforms.io.delta import (
     Overwrite,
     ReadDelta,
     WriteDelta,
+    arrow_schema,
     committed,
     open_table,
     overwrite_rows,
     read_batches,
     read_table,
 )
+from transforms.io.delta_schema import storable_schema
 from transforms.progress import METER
 from transforms.shuffle import spill_folder
 
@@ -81,6 +84,7 @@ def plan(lake: Lake, run: Run, as_of: datetime | None = None) -> GoldPlan | None
     found = {name: table for name, table in tables.items() if table is not None}
     if not found.keys() - {CAMPAIGNS}:
         raise UserError("there is no silver table", where=lake.uri, remedy="run the commands bronze and silver first")
+    check_release(lake)
     day = as_of or latest_event(lake, [name for name in found if name != CAMPAIGNS], run.started_at)
     versions = {name: table.version() for name, table in found.items()}
     rows = sum(table.count() for table in found.values())
@@ -97,6 +101,21 @@ def plan(lake: Lake, run: Run, as_of: datetime | None = None) -> GoldPlan | None
     whole = begun and set(written) == {(latest, planned.inputs)}
     restated = _but_for_persons(made[0][1]) == _but_for_persons(planned.inputs)
     return replace(planned, number=latest if begun else latest + 1, written=whole, restated=restated)
+
+
+def check_release(lake: Lake, names: Collection[str] = ()) -> None:
+    """Raises `UserError` where tables of gold (by default all) have other columns than this release gives them."""
+    made = {CUSTOMER_360: SCHEMA, **CUSTOMER_TABLES, **SHOP_TABLES}
+    stored = {name: open_table(lake.gold(name)) for name in names or made}
+    older = sorted(
+        name
+        for name, table in stored.items()
+        if table is not None and arrow_schema(table) != storable_schema(made[name], lake.gold(name))
+    )
+    if older:
+        what = f"{counted(len(older), 'table')} of gold made by another release of this program"
+        folders = " ".join(older)
+        raise UserError(what, lake.gold(older[0]), f"remove their folders and run gold, all is in silver: {folders}")
 
 
 def _but_for_persons(inputs: tuple[str, ...]) -> list[str]:

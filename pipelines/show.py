@@ -13,7 +13,7 @@ from rich.text import Text
 
 from pipelines.config import Lake
 from pipelines.console import Output, counted
-from pipelines.gold import CUSTOMER_360
+from pipelines.gold import CUSTOMER_360, check_release
 from pipelines.notes import made_from
 from pipelines.portrait import masked, portrait
 from transforms.contracts import CONTRACTS, contract
@@ -120,6 +120,7 @@ def show_customer(lake: Lake, id: str, out: Output, personal: bool = False) -> N
         raise UserError(
             "there is no customer_360 yet", where=lake.uri, remedy="run the commands bronze, silver and gold"
         )
+    check_release(lake, [CUSTOMER_360])
     row = _find(lake, id)
     row = row if personal else masked(row)
     orders, touches = _last_orders(lake, row["customer_ids"].split(", ")), _last_touches(lake, row["person_id"])

@@ -3,9 +3,12 @@
 import json
 import shutil
 
+import pytest
+
 from pipelines.config import GOLD
 from tests.pipelines.conftest import Shop, write_lines
-from transforms.io.delta import committed, open_table
+from transforms.errors import UserError
+from transforms.io.delta import committed, open_table, overwrite_rows, read_table
 
 
 def feed(shop: Shop) -> None:
@@ -34,3 +37,18 @@ def test_a_rebuild_that_died_is_finished_under_its_own_number(shop):
     assert shop.gold() is None  # nothing was done to customer_360
     assert {name: open_table(shop.lake.gold(name)).version() for name in names} == versions
     assert {committed(shop.lake.gold(name), ["gold"])["gold"] for name in names} == {1}
+
+
+def test_tables_of_another_release_are_named_and_made_anew_once_they_are_gone(shop):
+    feed(shop)
+    shop.gold()
+    uri = shop.lake.gold("churn")
+    rows = read_table(uri).rename_columns({"person_id": "customer_id"})
+    shutil.rmtree(uri)
+    overwrite_rows(uri, rows, whole_table=True)
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"1 table of gold made by another release.*run gold.*: churn"):
+            shop.gold()
+    shutil.rmtree(uri)
+    shop.gold()
+    assert read_table(uri).column_names[0] == "person_id"
