@@ -63,12 +63,13 @@ class Wish:
 
 @dataclass(frozen=True)
 class Read:
-    """A file as a log; `words`: columns item and text, None without."""
+    """A file as a log; `words`: columns item and text, None without; `items`: what is told of them, as OWN_ITEMS."""
 
     log: Log
     words: pl.DataFrame | None
     returned: int
     other: int
+    items: pl.DataFrame | None = None
 
 
 def read_log(sources: Sequence[Source], items: Sequence[Source], refusals: Refusals) -> Read:
@@ -83,7 +84,8 @@ def read_log(sources: Sequence[Source], items: Sequence[Source], refusals: Refus
         returned, other = returned + made.returned, other + made.other
         if "text" in rows.columns:
             words.append(rows.select("item", "text").drop_nulls().unique())
-    words += [rows.select("item", "text") for rows in typed_batches(items, OWN_ITEMS, refusals)]
+    told = list(typed_batches(items, OWN_ITEMS, refusals))
+    words += [rows.select("item", "text") for rows in told]
     found = pl.concat(parts) if parts else pl.DataFrame()
     if not found.height:
         raise UserError("no row is an interaction", sources[0].file.path, "see why with --rejects FILE")
@@ -92,7 +94,8 @@ def read_log(sources: Sequence[Source], items: Sequence[Source], refusals: Refus
     ratings = all("rating" in source.columns.columns for source in sources)
     baskets = any("basket" in source.columns.columns for source in sources)
     catalogue = text["item"] if items and text is not None else None
-    return Read(encode(table, ratings and not baskets, catalogue), text, returned, other)
+    attributes = pl.concat(told, how="diagonal") if told else None
+    return Read(encode(table, ratings and not baskets, catalogue), text, returned, other, attributes)
 
 
 def evaluate(read: Read, wish: Wish, repeats: bool, out: Output) -> tuple[list[Result], Split]:
@@ -105,7 +108,7 @@ def evaluate(read: Read, wish: Wish, repeats: bool, out: Output) -> tuple[list[R
         judged=len(split.users),
     )
     results = compare(baselines(repeats), split, wish.k)
-    chain = _chain(read, wish, repeats, out).fit(split.train)
+    chain = new_chain(read, wish, repeats, out.say).fit(split.train)
     lists, _ = chain.recommend(split.histories, wish.k)
     return [*results, measure("chain", lists, split)], split
 
@@ -131,13 +134,13 @@ def run_recommend(
     with out.working("reading"), open_refusals(rejects) as refusals:
         read = read_log(sources, item_sources, refusals)
     repeats = takes_again(read.log) if wish.repeats is None else wish.repeats
-    _say_read(read, repeats, out)
+    say_read(read, repeats, out)
     say_rejected(refusals.counts, rejects, out)
     best = None
     if wish.evaluate:
         with out.working("learning and judging"):
             results, _ = evaluate(read, wish, repeats, out)
-        best = _say_results(results, wish.k, out)
+        best = say_results(results, wish.k, out)
     if out_path:
         with out.working("learning and recommending"):
             rows = write_recommendations(read, wish, repeats, best, out_path, out)
@@ -146,13 +149,14 @@ def run_recommend(
     out.close()
 
 
-def _chain(read: Read, wish: Wish, repeats: bool, out: Output) -> ChainSource:
+def new_chain(read: Read, wish: Wish, repeats: bool, said: Callable[[str], None]) -> ChainSource:
+    """How the chain is learnt from what was read. Raises: UserError: TensorFlow is not there."""
     try:
         from recsys.chain import ChainSource  # TensorFlow takes seconds to import
     except ImportError as error:
         raise UserError(f"{error.name} is not installed", remedy="install the extra recsys") from None
     retrieval, ranking = RetrievalSpec(seed=wish.seed), RankingSpec(seed=wish.seed)
-    return ChainSource(repeats, read.words, retrieval, ranking, out.say)
+    return ChainSource(repeats, read.words, retrieval, ranking, said)
 
 
 def write_recommendations(read: Read, wish: Wish, repeats: bool, best: str | None, path: str, out: Output) -> int:
@@ -173,7 +177,7 @@ def write_recommendations(read: Read, wish: Wish, repeats: bool, best: str | Non
 
 def _recommender(read: Read, wish: Wish, repeats: bool, best: str | None, out: Output) -> Recommend:
     if best is None:
-        chain = _chain(read, wish, repeats, out).fit(read.log)
+        chain = new_chain(read, wish, repeats, out.say).fit(read.log)
         return lambda histories: chain.recommend(histories, wish.k)
     scorer = next(source for source in baselines(repeats) if source.name == best).fit(read.log)
 
@@ -199,7 +203,7 @@ def _table(log: Log, users: np.ndarray, lists: np.ndarray, sources: np.ndarray) 
     )
 
 
-def _say_read(read: Read, repeats: bool, out: Output) -> None:
+def say_read(read: Read, repeats: bool, out: Output) -> None:
     log = read.log
     out.say(
         f"{counted(len(log), 'interaction')} of {counted(len(log.user_ids), 'person')} with"
@@ -214,7 +218,7 @@ def _say_read(read: Read, repeats: bool, out: Output) -> None:
     out.say("items may come again" if repeats else "only items that a person does not have are recommended")
 
 
-def _say_results(results: list[Result], k: int, out: Output) -> str | None:
+def say_results(results: list[Result], k: int, out: Output) -> str | None:
     """Prints the table; the name of the baseline that wins, None if the chain does."""
     out.table("evaluation", [result.row(k) for result in results])
     out.facts["groups"] = {result.name: result.groups for result in results}

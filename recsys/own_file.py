@@ -28,6 +28,9 @@ TARGETS = (
 ITEM_TARGETS = (
     Target("item", True, TARGETS[1].synonyms),
     Target("text", True, TARGETS[-1].synonyms),
+    Target("category", False, ("categoryid", "categoryname", "department", "productcategory", "genre", "producttype")),
+    Target("price", False, ("unitprice", "listprice", "currentprice", "retailprice", "amount")),
+    Target("in_stock", False, ("instock", "available", "isavailable", "isactive")),
 )
 OWN: pa.Schema = pa.schema(
     [
@@ -41,7 +44,15 @@ OWN: pa.Schema = pa.schema(
         pa.field("text", pa.string()),
     ]
 )
-OWN_ITEMS: pa.Schema = pa.schema([pa.field("item", pa.string(), nullable=False), pa.field("text", pa.string())])
+OWN_ITEMS: pa.Schema = pa.schema(
+    [
+        pa.field("item", pa.string(), nullable=False),
+        pa.field("text", pa.string()),
+        pa.field("category", pa.string()),
+        pa.field("price", pa.float64()),
+        pa.field("in_stock", pa.bool_()),
+    ]
+)
 _SIGNALS = {
     "view": "view", "pageview": "view", "productview": "view", "click": "view", "viewitem": "view", "pv": "view",
     "cart": "cart", "addtocart": "cart", "cartadd": "cart", "basket": "cart", "fav": "cart", "wishlist": "cart",

@@ -12,6 +12,35 @@ app = typer.Typer()
 
 
 @app.command()
+def train(
+    interactions: Annotated[
+        str, typer.Option("--interactions", help="a file, a folder or a glob: CSV, JSON lines, Parquet, .gz")
+    ],
+    model: Annotated[str, typer.Option("--model", help="a folder; the next version is written into it")],
+    items: Annotated[
+        str | None, typer.Option("--items", help="all items there are: name, and category, price, in_stock if known")
+    ] = None,
+    evaluate: Annotated[
+        str, typer.Option("--evaluate", help="what it is judged by: leave-last-out, or time:DATE")
+    ] = "leave-last-out",
+    k: Annotated[int, typer.Option("--k", help="how long the lists are that it is judged by")] = 10,
+    repeats: Annotated[
+        bool | None, typer.Option("--repeats/--new-only", help="may items come again? by default as in the file")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="of what is drawn by chance")] = 7,
+    map: Annotated[list[str] | None, typer.Option("--map", help="user=COLUMN, item=COLUMN, time= ...")] = None,
+    rejects: Annotated[str | None, typer.Option("--rejects", help="a file for the rows that cannot be used")] = None,
+    format: Annotated[str | None, typer.Option("--format", help="jsonl, csv or parquet; by default by name")] = None,
+    json: Json = False,
+) -> None:
+    """Learns a model for the model server from your own file; one that loses to a baseline is not written."""
+    from pipelines.recommend import Wish
+    from pipelines.train import run_train
+
+    run_train(interactions, items, model, Wish(k, evaluate, repeats, seed), map or [], rejects, format, json)
+
+
+@app.command()
 def serve(
     model: Annotated[str, typer.Option("--model", help="a folder of numbered versions, or of such folders")],
     name: Annotated[

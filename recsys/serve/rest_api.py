@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import perf_counter
 from typing import Any
@@ -32,7 +34,25 @@ class RestServer(ThreadingHTTPServer):
         self, address: tuple[str, int], predictor: Predictor, ready: Callable[[], bool], text: Callable[[], bytes]
     ):
         self.predictor, self.ready, self.text = predictor, ready, text
+        self._busy, self._changed = 0, threading.Condition()
         super().__init__(address, _Handler)
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """What a request is in until its answer is written."""
+        with self._changed:
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._busy -= 1
+                self._changed.notify_all()
+
+    def drain(self, seconds: float) -> None:
+        """Waits until all that came is answered."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._busy, seconds)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -59,6 +79,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer("unknown", self._malformed)
 
     def do_POST(self) -> None:
+        with self.server.answering():
+            self._post()
+
+    def _post(self) -> None:
         try:
             length = int(self.headers.get("Content-Length", "0"))
         except ValueError:

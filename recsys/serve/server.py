@@ -82,8 +82,10 @@ class ModelServer:
     def stop(self) -> None:
         """Is not ready any more, answers what has come, and ends."""
         self._stopping.set()
-        self.grpc.stop(self.spec.grace_seconds).wait()
+        over = self.grpc.stop(self.spec.grace_seconds)
         self.rest.shutdown()
+        self.rest.drain(self.spec.grace_seconds)
+        over.wait()
         self.batcher.stop()
         self.rest.server_close()
         self.models.stop()

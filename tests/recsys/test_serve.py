@@ -354,13 +354,20 @@ def test_what_has_come_is_answered_when_it_stops(start, drafts, tmp_path, monkey
         return plain(self, signature, inputs)
 
     monkeypatch.setattr(Version, "run", slow)
-    answers: list[float] = []
-    asking = threading.Thread(target=lambda: answers.append(total_of(wire.predict())))
-    asking.start()
+    answers: list[object] = []
+    rest = {"instances": [ROW]}
+    asking = [
+        threading.Thread(target=lambda: answers.append(total_of(wire.predict()))),
+        threading.Thread(target=lambda: answers.append(wire.http(P, rest)[1]["predictions"][0]["total"])),
+    ]
+    for one in asking:
+        one.start()
     assert inside.wait(10)
+    time.sleep(0.2)  # the other has come too
     wire.server.stop()
-    asking.join()
-    assert answers == [1011.0]
+    for one in asking:
+        one.join()
+    assert sorted(answers) == [1002.0, 1011.0]
     with pytest.raises(grpc.RpcError):
         wire.predict()
 
