@@ -24,6 +24,7 @@ from pipelines.visitors import stitch
 from pipelines.warehouse import open_warehouse
 from transforms.errors import UsageError
 from transforms.io.delta import open_table
+from transforms.progress import METER
 from transforms.sessions.rules import parse_gaps
 from transforms.silver.country import check_country
 
@@ -154,6 +155,7 @@ def run_day(
             on_step(replace(entry, status=DONE, said="done by an earlier attempt", seconds=0.0))
             continue
         on_step(entry)
+        METER.restart()
         journal.add(entry)
         ended = _perform(step, entry)
         journal.add(ended)

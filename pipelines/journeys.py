@@ -51,7 +51,8 @@ class Question:
             raise UsageError("--from needs --to", remedy="name the step that is gone to")
         if self.window_days is not None and not (self.steps and 0 < self.window_days <= 36_500):
             raise UsageError("--window is for --funnel, a number of days above 0", remedy="give both")
-        AttributionRules(lookback_days=self.gap_days)
+        if not 1e-6 <= self.gap_days <= 36_500:
+            raise UsageError(f"--gap is {self.gap_days:g}", remedy="give a number of days above 0, up to 36500")
 
 
 @dataclass(frozen=True)

@@ -46,14 +46,22 @@ def show_table(lake: Lake, name: str, layer: str | None, limit: int, out: Output
     uri = uri_of(lake, name, layer)
     table = open_table(uri)
     if table is None:
-        raise UserError(
-            f"there is no table {name}", where=uri, remedy="run bronze, silver and gold first, or give --lake"
-        )
+        raise UserError(f"there is no table {name}", where=uri, remedy=_remedy(lake, name, layer))
+    if version is not None and not 0 <= version <= table.version():
+        raise UsageError(f"{name} has no version {version}", remedy=f"it has 0 to {table.version()}")
     total = table.count() if version is None else open_table(uri, version).count()  # type: ignore[union-attr]
     out.say(
         f"{name}: {counted(total, 'row')}, version {version if version is not None else table.version()}", total=total
     )
     _show_rows(head(uri, limit, version).to_pylist(), out)
+
+
+def _remedy(lake: Lake, name: str, layer: str | None) -> str:
+    """What to do where a table is not there; a stream fills bronze, and silver is another command's."""
+    is_source = name.lower() not in {path.rpartition("/")[2] for path in lake.named}
+    if layer is None and is_source and open_table(uri_of(lake, name, "bronze")) is not None:
+        return "see its rows in bronze with --layer bronze, or run the command silver"
+    return "run bronze, silver and gold first, or give --lake"
 
 
 def show_features(lake: Lake, person: str | None, limit: int, out: Output) -> None:

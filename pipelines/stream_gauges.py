@@ -86,7 +86,7 @@ def served(port: int | None) -> Iterator[Gauges | None]:
     gauges = Gauges(registry)
     try:
         server, _ = start_http_server(port, addr="127.0.0.1", registry=registry)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         raise UserError(f"port {port} cannot be used", "--metrics-port", "give another one") from error
     try:
         yield gauges

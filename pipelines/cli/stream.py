@@ -64,7 +64,8 @@ def stream(
     lateness: Annotated[str, typer.Option("--lateness", help="how late a row may come for its session")] = "10m",
     features: Annotated[bool, typer.Option(help="keep features of each person, seconds behind")] = True,
     refine_every: Annotated[
-        float, typer.Option("--refine-every", help="bring silver and its sessions up to date every so many seconds")
+        float,
+        typer.Option("--refine-every", min=0.0, help="bring silver and its sessions up to date every so many seconds"),
     ] = 0.0,
     until_idle: Annotated[bool, typer.Option("--until-idle", help="end when the hubs have nothing more")] = False,
     metrics_port: Annotated[int | None, typer.Option("--metrics-port", help="serve Prometheus here")] = None,

@@ -135,7 +135,7 @@ class ReadFromEventHubs(beam.PTransform):
     def __post_init__(self) -> None:
         super().__init__()
         if not self.hubs or len(set(self.hubs)) < len(self.hubs):
-            raise UserError(f"hubs must be named, each once, not {self.hubs!r}", "--hubs")
+            raise UserError(f"hubs must be named, each once, not {self.hubs!r}", "--hub")
 
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection:
         register_batch_coder()

@@ -162,7 +162,7 @@ def told(connection: HubConnection, hub: str) -> Iterator[None]:
 
 _FATAL = {
     "unauthorized-access": ("Event Hubs refused the credentials", "check the key and its rights (Listen, Send)"),
-    "not-found": ("there is no such hub, partition or consumer group", "check --hubs and the consumer group"),
+    "not-found": ("there is no such hub, partition or consumer group", "check --hub and --consumer-group"),
     "argument-out-of-range": (
         "the hub has no such partition or position",
         "check that it is the hub bronze was read from",

@@ -47,7 +47,7 @@ class SessionRules:
             if not 0.000_001 <= seconds <= self.max_seconds:
                 raise UsageError(
                     f"a gap of {seconds:g} s is not above 0 and within the longest session, {self.max_seconds:g} s",
-                    remedy="choose --gap and --max-length so that the gap is the shorter one",
+                    remedy="choose a gap that is above 0 and the shorter one of the two",
                 )
         if self.max_seconds > 366 * 86_400:
             raise UsageError(
