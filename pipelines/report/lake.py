@@ -18,6 +18,7 @@ from pipelines.report.page import plots as grid
 from transforms.contracts import CONTRACTS
 
 _ORDER = {"bronze": 0, "silver": 1, "gold": 2}
+_LAYER_OF = {"stream": "bronze"}  # of commands that have another name than what they fill
 
 
 def counts(facts: ReportFacts) -> str:
@@ -26,7 +27,7 @@ def counts(facts: ReportFacts) -> str:
     runs: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: dict.fromkeys(COUNTED, 0))
     for row in facts.rows("runs"):
         for name in COUNTED:
-            runs[row["command"], row["table"]][name] += row[name] or 0
+            runs[_LAYER_OF.get(row["command"], row["command"]), row["table"]][name] += row[name] or 0
     if not layers:
         return ""
     lines, wrong = [], 0
