@@ -20,6 +20,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from transforms.io import storage
 from transforms.io.delta_files import DataFile
 from transforms.io.delta_landed import ATTEMPT, Outcome, landed
+from transforms.io.delta_notes import entry_name, read_entry
 from transforms.io.delta_table import existing_table, explain
 
 Transactions = Sequence[tuple[str, int]]
@@ -50,11 +51,9 @@ class LogTail:
 
     def _entry(self, version: int) -> list[dict[str, Any]] | None:
         try:
-            with self._files.open_input_stream(_name(version)) as stream:
-                text = stream.read()
+            return read_entry(self._files, version)
         except FileNotFoundError:
             return None
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
 
 
 class TableLog:
@@ -112,7 +111,7 @@ class TableLog:
         version = self._tail.version + 1
         lines = _lines(files, transactions, note, attempt)
         try:
-            storage.put_new(self._uri, _name(version), lines)
+            storage.put_new(self._uri, entry_name(version), lines)
         except FileExistsError as error:
             if landed(self._uri, version, attempt, error) is not Outcome.LANDED:
                 raise CommitFailedError(f"version {version} was committed by another one") from error
@@ -140,10 +139,6 @@ def sum_up(uri: str, least: int = 100) -> bool:
     except (DeltaError, OSError) as error:
         raise explain(error, uri) from error
     return True
-
-
-def _name(version: int) -> str:
-    return f"_delta_log/{version:020d}.json"
 
 
 def _lines(files: Sequence[DataFile], transactions: Transactions, note: str, attempt: str) -> bytes:

@@ -63,9 +63,22 @@ def _note(files: Any, version: int) -> Note | None:
 
 def commit_info(files: Any, version: int) -> dict[str, Any]:
     """What the commit of `version` says about itself, empty if nothing; FileNotFoundError if the log has no entry."""
-    with files.open_input_stream(f"_delta_log/{version:020d}.json") as stream:
-        lines = stream.read().split(b"\n")
-    for line in lines:
+    for line in _lines(files, version):
         if line.startswith(b'{"commitInfo"'):
             return dict(json.loads(line)["commitInfo"])
     return {}
+
+
+def read_entry(files: Any, version: int) -> list[dict[str, Any]]:
+    """All actions of the commit of `version`; FileNotFoundError if the log has no entry."""
+    return [json.loads(line) for line in _lines(files, version) if line.strip()]
+
+
+def entry_name(version: int) -> str:
+    """The file of a log entry, below its table."""
+    return f"_delta_log/{version:020d}.json"
+
+
+def _lines(files: Any, version: int) -> list[bytes]:
+    with files.open_input_stream(entry_name(version)) as stream:
+        return stream.read().split(b"\n")  # type: ignore[no-any-return]

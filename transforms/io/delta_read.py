@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -18,6 +17,7 @@ from deltalake import DeltaTable
 from transforms.errors import UserError
 from transforms.io import storage
 from transforms.io.delta_files import partition_text
+from transforms.io.delta_notes import read_entry
 from transforms.io.delta_prune import check_where, file_mask, row_filter
 from transforms.io.delta_table import arrow_schema, existing_table, open_table, partition_columns
 
@@ -247,8 +247,6 @@ def _among(files: pa.Table, paths: set[str]) -> pa.ChunkedArray:
 
 def _commit_actions(files: Any, version: int, uri: str) -> list[dict[str, Any]]:
     try:
-        with files.open_input_stream(f"_delta_log/{version:020d}.json") as stream:
-            text = stream.read().decode()
+        return read_entry(files, version)
     except FileNotFoundError as error:
         raise NotAppendOnly(f"the log of version {version} has expired", uri, "read the whole table") from error
-    return [json.loads(line) for line in text.splitlines() if line.strip()]
