@@ -131,11 +131,7 @@ def run_recommend(
     item_sources = plan(items, ITEM_TARGETS, {}, None) if items else []
     check_paths(item_sources, out_path, rejects)
     start = perf_counter()
-    with out.working("reading"), open_refusals(rejects) as refusals:
-        read = read_log(sources, item_sources, refusals)
-    repeats = takes_again(read.log) if wish.repeats is None else wish.repeats
-    say_read(read, repeats, out)
-    say_rejected(refusals.counts, rejects, out)
+    read, repeats = read_in(sources, item_sources, wish, rejects, out)
     best = None
     if wish.evaluate:
         with out.working("learning and judging"):
@@ -147,6 +143,18 @@ def run_recommend(
         out.say(f"recommend: {counted(rows, 'recommendation')} in {perf_counter() - start:.0f} s: {out_path}",
                 out=out_path, recommendations=rows, seconds=round(perf_counter() - start, 1))  # fmt: skip
     out.close()
+
+
+def read_in(
+    sources: Sequence[Source], item_sources: Sequence[Source], wish: Wish, rejects: str | None, out: Output
+) -> tuple[Read, bool]:
+    """What was read, and whether items may come again; says both, and what could not be used."""
+    with out.working("reading"), open_refusals(rejects) as refusals:
+        read = read_log(sources, item_sources, refusals)
+    repeats = takes_again(read.log) if wish.repeats is None else wish.repeats
+    say_read(read, repeats, out)
+    say_rejected(refusals.counts, rejects, out)
+    return read, repeats
 
 
 def new_chain(read: Read, wish: Wish, repeats: bool, said: Callable[[str], None]) -> ChainSource:

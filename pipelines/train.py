@@ -6,11 +6,11 @@ from pathlib import Path
 from time import perf_counter
 
 from pipelines.console import Output
-from pipelines.own_files import check_paths, open_refusals, open_sources, plan, say_rejected
-from pipelines.recommend import Read, Wish, evaluate, new_chain, read_log, say_read, say_results
+from pipelines.own_files import check_paths, open_sources, plan
+from pipelines.recommend import Read, Wish, evaluate, new_chain, read_in, say_results
 from recsys.card import make_card
 from recsys.evaluate.compare import Result
-from recsys.own_file import ITEM_TARGETS, TARGETS, takes_again
+from recsys.own_file import ITEM_TARGETS, TARGETS
 from transforms.errors import UserError
 
 
@@ -31,11 +31,7 @@ def run_train(
     item_sources = plan(items, ITEM_TARGETS, {}, None) if items else []
     check_paths(item_sources, rejects)
     start = perf_counter()
-    with out.working("reading"), open_refusals(rejects) as refusals:
-        read = read_log(sources, item_sources, refusals)
-    repeats = takes_again(read.log) if wish.repeats is None else wish.repeats
-    say_read(read, repeats, out)
-    say_rejected(refusals.counts, rejects, out)
+    read, repeats = read_in(sources, item_sources, wish, rejects, out)
     with out.working("learning and judging"):
         results, _ = evaluate(read, wish, repeats, out)
     best = say_results(results, wish.k, out)

@@ -12,6 +12,18 @@ from transforms.gold.journeys.between import ARROW
 from transforms.gold.journeys.paths import CONVERTED
 from transforms.io.delta import open_table, read_table
 
+FORECASTS = (
+    "measure",
+    "currency",
+    "day",
+    "actual",
+    "expected",
+    "low_80",
+    "high_80",
+    "low_95",
+    "high_95",
+    "is_anomaly",
+)
 _MONTHS, _DAYS_BACK, _STEPS, _BRANCHES = 13, 120, 3, 6
 OTHERS, BOUGHT, LEFT = "others", "order", "no order"
 _OUTLOOK = ("expected_value_90_days", "expected_orders_90_days", "churn_probability", "churn_status", "value_currency")
@@ -89,19 +101,7 @@ def _forecasts(uri: str) -> pl.DataFrame:
     known = rows.filter(pl.col("actual").is_not_null())
     last = known["day"].max()
     begin = last - timedelta(days=_DAYS_BACK) if last is not None else None  # type: ignore[operator]
-    columns = (
-        "measure",
-        "currency",
-        "day",
-        "actual",
-        "expected",
-        "low_80",
-        "high_80",
-        "low_95",
-        "high_95",
-        "is_anomaly",
-    )
-    return rows.filter(pl.col("day") > begin).select(columns).sort("measure", "currency", "day")
+    return rows.filter(pl.col("day") > begin).select(FORECASTS).sort("measure", "currency", "day")
 
 
 def _funnel(uri: str) -> pl.DataFrame:
