@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import Json
+from pipelines.cli.options import Format, InteractionMap, Json, Rejects, Repeats, Seed
 
 app = typer.Typer()
 
@@ -24,13 +24,11 @@ def train(
         str, typer.Option("--evaluate", help="what it is judged by: leave-last-out, or time:DATE")
     ] = "leave-last-out",
     k: Annotated[int, typer.Option("--k", help="how long the lists are that it is judged by")] = 10,
-    repeats: Annotated[
-        bool | None, typer.Option("--repeats/--new-only", help="may items come again? by default as in the file")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="of what is drawn by chance")] = 7,
-    map: Annotated[list[str] | None, typer.Option("--map", help="user=COLUMN, item=COLUMN, time= ...")] = None,
-    rejects: Annotated[str | None, typer.Option("--rejects", help="a file for the rows that cannot be used")] = None,
-    format: Annotated[str | None, typer.Option("--format", help="jsonl, csv or parquet; by default by name")] = None,
+    repeats: Repeats = None,
+    seed: Seed = 7,
+    map: InteractionMap = None,
+    rejects: Rejects = None,
+    format: Format = None,
     json: Json = False,
 ) -> None:
     """Learns a model for the model server from your own file; one that loses to a baseline is not written."""

@@ -55,3 +55,12 @@ def engine_of(runner: str, context: typer.Context) -> Engine:
     from pipelines.options import Engine
 
     return Engine(runner, tuple(context.args))
+
+
+Repeats = Annotated[
+    bool | None, typer.Option("--repeats/--new-only", help="may items come again? by default as in the file")
+]
+Seed = Annotated[int, typer.Option("--seed", help="of what is drawn by chance")]
+Rejects = Annotated[str | None, typer.Option("--rejects", help="a file for the rows that cannot be used")]
+Format = Annotated[str | None, typer.Option("--format", help="jsonl, csv or parquet; by default by name")]
+InteractionMap = Annotated[list[str] | None, typer.Option("--map", help="user=COLUMN, item=COLUMN, time= ...")]

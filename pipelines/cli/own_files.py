@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import Json, LakeOption, RunTime, run_of
+from pipelines.cli.options import Format, InteractionMap, Json, LakeOption, Rejects, Repeats, RunTime, Seed, run_of
 from transforms.errors import UsageError
 
 app = typer.Typer()
@@ -18,11 +18,11 @@ def sessionize(
     out: Annotated[str, typer.Option("--out", help="sessions.parquet, .csv or .jsonl (.gz)")],
     gap: Annotated[str, typer.Option("--gap", help="silence that ends a session: 30m, or web=30m,app=5m")] = "30m",
     map: Annotated[list[str] | None, typer.Option("--map", help="visitor=COLUMN, event_time=COLUMN ...")] = None,
-    rejects: Annotated[str | None, typer.Option("--rejects", help="a file for the rows that cannot be used")] = None,
+    rejects: Rejects = None,
     midnight: Annotated[str | None, typer.Option("--midnight", help="cut at midnight of this time zone")] = None,
     campaigns: Annotated[bool, typer.Option("--campaigns", help="a new campaign starts a new session")] = False,
     max_length: Annotated[str, typer.Option("--max-length", help="the longest session")] = "24h",
-    format: Annotated[str | None, typer.Option("--format", help="jsonl, csv or parquet; by default by name")] = None,
+    format: Format = None,
     json: Json = False,
 ) -> None:
     """Cuts the events of your own file into sessions."""
@@ -41,8 +41,8 @@ def attribution(
     lookback: Annotated[float, typer.Option("--lookback", help="days that a touch counts before a conversion")] = 90,
     half_life: Annotated[float, typer.Option("--half-life", help="days, of time decay")] = 7,
     ends_share: Annotated[float, typer.Option("--ends-share", help="first and last touch's, of position")] = 0.4,
-    rejects: Annotated[str | None, typer.Option("--rejects", help="a file for the rows that cannot be used")] = None,
-    format: Annotated[str | None, typer.Option("--format", help="jsonl, csv or parquet; by default by name")] = None,
+    rejects: Rejects = None,
+    format: Format = None,
     json: Json = False,
 ) -> None:
     """Which channels brought the conversions in your own file: every model side by side."""
@@ -70,13 +70,11 @@ def recommend(
         ),
     ] = None,
     k: Annotated[int, typer.Option("--k", help="recommendations a person")] = 10,
-    repeats: Annotated[
-        bool | None, typer.Option("--repeats/--new-only", help="may items come again? by default as in the file")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="of what is drawn by chance")] = 7,
-    map: Annotated[list[str] | None, typer.Option("--map", help="user=COLUMN, item=COLUMN, time= ...")] = None,
-    rejects: Annotated[str | None, typer.Option("--rejects", help="a file for the rows that cannot be used")] = None,
-    format: Annotated[str | None, typer.Option("--format", help="jsonl, csv or parquet; by default by name")] = None,
+    repeats: Repeats = None,
+    seed: Seed = 7,
+    map: InteractionMap = None,
+    rejects: Rejects = None,
+    format: Format = None,
     json: Json = False,
 ) -> None:
     """What to offer each person in your own file of purchases, views or ratings, and how good that is."""
@@ -99,8 +97,8 @@ def journeys(
     gap: Annotated[float, typer.Option("--gap", help="days of silence that end a journey")] = 30,
     out: Annotated[str | None, typer.Option("--out", help="the answer as .parquet, .csv or .jsonl (.gz)")] = None,
     map: Annotated[list[str] | None, typer.Option("--map", help="person=COLUMN, time=COLUMN, step=COLUMN")] = None,
-    rejects: Annotated[str | None, typer.Option("--rejects", help="a file for the rows that cannot be used")] = None,
-    format: Annotated[str | None, typer.Option("--format", help="jsonl, csv or parquet; by default by name")] = None,
+    rejects: Rejects = None,
+    format: Format = None,
     lake: LakeOption = "lake",
     json: Json = False,
 ) -> None:
@@ -124,8 +122,8 @@ def clv(
     holdout: Annotated[str, typer.Option("--holdout", help="what models are fitted for and judged by")] = "90d",
     model: Annotated[str, typer.Option("--model", help="serve this one, whoever wins")] = "",
     as_of: Annotated[str | None, typer.Option("--as-of", help="YYYY-MM-DD: nothing later is read")] = None,
-    rejects: Annotated[str | None, typer.Option("--rejects", help="a file for the rows that cannot be used")] = None,
-    format: Annotated[str | None, typer.Option("--format", help="jsonl, csv or parquet; by default by name")] = None,
+    rejects: Rejects = None,
+    format: Format = None,
     json: Json = False,
 ) -> None:
     """What each customer in your own order file will be worth, by the model that foresees best."""
@@ -166,7 +164,7 @@ def resolve(
         str | None, typer.Option("--state", help="a folder that keeps what was found; only what is new is compared")
     ] = None,
     rejects: Annotated[str | None, typer.Option("--rejects", help="a file for the rows that cannot be read")] = None,
-    format: Annotated[str | None, typer.Option("--format", help="jsonl, csv or parquet; by default by name")] = None,
+    format: Format = None,
     lake: LakeOption = "lake",
     rebuild: Annotated[bool, typer.Option("--rebuild", help="with a lake: also where nothing changed")] = False,
     who: Annotated[
