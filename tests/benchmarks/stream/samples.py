@@ -42,7 +42,8 @@ class Sampler:
     Columns: `seconds` since the first sample, `load` of the machine, `restarts` of the stream, `state_rows` of open
     sessions; for each process `NAME_mb` resident and `NAME_cores` used; for each table `NAME_version`, `NAME_files`,
     `NAME_rows` committed since the last sample, and the medians of `NAME_commit_seconds` (from the committer's turn to
-    the log entry) and `NAME_lag_seconds` (from the hub's taking a commit's newest event to the log entry).
+    the log entry) and `NAME_lag_seconds` (from the hub's taking a commit's newest event to the log entry). The
+    supervisor's process is this one, with the sampler in it.
     """
 
     stream: Supervisor
@@ -100,7 +101,7 @@ class Sampler:
             "restarts": self.stream.restarts,
             "state_rows": state,
         }
-        for name, pid in {**processes(self.stream, self.server), "sender": os.getpid()}.items():
+        for name, pid in {**processes(self.stream, self.server), "supervisor": os.getpid()}.items():
             used, (before, used_before) = cpu_seconds(pid), self._cpu.get(name, (0, 0.0))
             row[f"{name}_mb"] = round(resident_mb(pid), 2)
             row[f"{name}_cores"] = round((used - used_before) / passed, 3) if passed and before == pid else ""

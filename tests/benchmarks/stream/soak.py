@@ -24,7 +24,7 @@ import polars as pl
 
 from tests.benchmarks.stream.figures import Figure
 from tests.benchmarks.stream.samples import Sampler
-from tests.benchmarks.stream.traffic import PARTITIONS, is_streaming, send_at, streaming
+from tests.benchmarks.stream.traffic import PARTITIONS, send_at, streaming
 from tests.benchmarks.stream.trend import growth_an_hour
 from tests.event_hubs import loopback
 from tests.stream_views import HUB, TABLE
@@ -44,7 +44,7 @@ def soak(rate: float, seconds: float, root: Path, samples: Path, say: Callable[[
         first, _ = send_at(server, 100, 1)
         until(lambda: count_rows(lake, TABLE) == first, 120)
         with Sampler(stream, server, lake, samples, say).at_work():
-            sent, reached = send_at(server, rate, seconds, first, is_streaming)
+            sent, reached = send_at(server, rate, seconds, first)
         missing = _missing(lake, first + sent)
         restarts = stream.restarts
     return [

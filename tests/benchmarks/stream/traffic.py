@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
@@ -51,19 +54,35 @@ def visits_from(first: int, count: int) -> pa.RecordBatch:
     return rows.set_column(rows.schema.get_field_index("CUSTOMER_ID"), "CUSTOMER_ID", pa.array(names))
 
 
-def send_at(
-    server: LoopbackProcess, rate: float, seconds: float, first: int = 0, go_on: Callable[[], bool] = lambda: True
-) -> tuple[int, float]:
-    """Sends single rows at a rate, numbered from `first`, while `go_on`; (rows, rows/s that it came to)."""
+def send_at(server: LoopbackProcess, rate: float, seconds: float, first: int = 0) -> tuple[int, float]:
+    """Sends single rows at a rate, numbered from `first`, while the block's stream goes on; (rows, rows/s it came to).
+
+    From a process of its own: what a sender's client keeps is not the stream's memory, nor is its CPU.
+    """
+    apart = multiprocessing.get_context("spawn")
+    over, (answer, told) = apart.Event(), apart.Pipe(duplex=False)
+    given = (server.connection_string(), rate, seconds, first)
+    sender = apart.Process(target=_send, args=(*given, over, told), daemon=True)
+    sender.start()
+    told.close()
+    while not answer.poll(1.0):
+        if not _is_streaming():
+            over.set()
+    sent, took = answer.recv()  # raises where the sender died
+    sender.join()
+    return sent, sent / took
+
+
+def _send(connection: str, rate: float, seconds: float, first: int, over: Event, told: Connection) -> None:
     sent, begun, step = 0, time.monotonic(), max(1, int(rate / 20))
-    with LightSender(HubConnection(server.connection_string()), HUB, TABLE, "row", "CUSTOMER_ID") as sender:
-        while time.monotonic() - begun < seconds and go_on():
+    with LightSender(HubConnection(connection), HUB, TABLE, "row", "CUSTOMER_ID") as sender:
+        while time.monotonic() - begun < seconds and not over.is_set():
             sender.send(visits_from(first + sent, step))
             sent += step
             time.sleep(max(0.0, sent / rate - (time.monotonic() - begun)))
-    return sent, sent / (time.monotonic() - begun)
+    told.send((sent, time.monotonic() - begun))
 
 
-def is_streaming() -> bool:
+def _is_streaming() -> bool:
     """Whether the stream of the block goes on; it may be between two lives."""
     return any(thread.name == _SUPERVISOR for thread in threading.enumerate())
