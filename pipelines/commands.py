@@ -257,7 +257,7 @@ def run_show(
     elif what.lower() == "realtime_features" and version is None:
         show_features(Lake(lake), id, limit, out)
     else:
-        show_table(Lake(lake), what, layer, limit, out, version)
+        show_table(Lake(lake), what, layer, limit, out, version, personal)
     out.close()
 
 

@@ -4,26 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 from pipelines.console import counted
-from transforms.gold.fields import SCHEMA
 
-PERSONAL = tuple(field.name for field in SCHEMA if (field.metadata or {}).get(b"personal"))
 _ALIKE = 0.1  # rates that differ by less are told as one
 Row = Mapping[str, Any]
-
-
-def masked(row: Row) -> dict[str, Any]:
-    """The row with a trace of each personal value: first letters of text, the year of a date."""
-    return {name: _trace(value) if name in PERSONAL else value for name, value in row.items()}
-
-
-def _trace(value: Any) -> Any:
-    if isinstance(value, date):
-        return f"{value.year}"
-    return f"{str(value)[:1]}***" if value else value
 
 
 def portrait(row: Row, as_of: datetime | None) -> Iterator[tuple[str, list[str]]]:

@@ -14,8 +14,9 @@ from rich.text import Text
 from pipelines.config import Lake
 from pipelines.console import Output, counted
 from pipelines.gold import CUSTOMER_360, check_release
+from pipelines.masking import is_personal, masked
 from pipelines.notes import made_from
-from pipelines.portrait import masked, portrait
+from pipelines.portrait import portrait
 from transforms.contracts import CONTRACTS, contract
 from transforms.errors import UsageError, UserError
 from transforms.gold.realtime import EVENTS, UPDATED
@@ -23,6 +24,7 @@ from transforms.gold.realtime_table import read_features
 from transforms.identity.customers import customer_key
 from transforms.io.delta import head, open_table, read_batches, read_table
 
+_MASKED = "personal values are masked; --personal shows them"
 _PASSING = ("PAGE_VIEW", "SEARCH")
 
 
@@ -41,8 +43,20 @@ def uri_of(lake: Lake, name: str, layer: str | None) -> str:
     return lake.bronze(table) if layer == "bronze" else lake.silver(table)
 
 
-def show_table(lake: Lake, name: str, layer: str | None, limit: int, out: Output, version: int | None = None) -> None:
-    """Prints the number of rows, the version and some rows of a table."""
+def show_table(
+    lake: Lake,
+    name: str,
+    layer: str | None,
+    limit: int,
+    out: Output,
+    version: int | None = None,
+    personal: bool = False,
+) -> None:
+    """Prints the number of rows, the version and some rows of a table.
+
+    Args:
+      personal: show personal values, and rejects as they came; else a trace of each.
+    """
     uri = uri_of(lake, name, layer)
     table = open_table(uri)
     if table is None:
@@ -53,7 +67,10 @@ def show_table(lake: Lake, name: str, layer: str | None, limit: int, out: Output
     out.say(
         f"{name}: {counted(total, 'row')}, version {version if version is not None else table.version()}", total=total
     )
-    _show_rows(head(uri, limit, version).to_pylist(), out)
+    rows = head(uri, limit, version).to_pylist()
+    _show_rows(rows if personal else [masked(row) for row in rows], out)
+    if not personal and rows and any(map(is_personal, rows[0])):
+        out.say(_MASKED)
 
 
 def _remedy(lake: Lake, name: str, layer: str | None) -> str:
@@ -146,7 +163,7 @@ def show_customer(lake: Lake, id: str, out: Output, personal: bool = False) -> N
         out.say("")
     out.table("last_orders", orders)
     if not personal:
-        out.say("personal values are masked; --personal shows them")
+        out.say(_MASKED)
 
 
 def _as_of(lake: Lake) -> datetime | None:

@@ -217,7 +217,9 @@ def show(
     layer: Annotated[str | None, typer.Option("--layer", help="bronze or silver")] = None,
     limit: Annotated[int, typer.Option(min=1)] = 10,
     version: Annotated[int | None, typer.Option(help="an earlier version of the table")] = None,
-    personal: Annotated[bool, typer.Option("--personal", help="of a customer, show personal values unmasked")] = False,
+    personal: Annotated[
+        bool, typer.Option("--personal", help="show personal values, and rejects as they came")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Shows a table, or one customer: `show transactions`, `show customer 12347`."""
