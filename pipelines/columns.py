@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from transforms.contracts import Contract
-from transforms.errors import UserError
+from transforms.errors import UsageError, UserError
 from transforms.io.column_map import ColumnMap, Target, has, named, recognise
 from transforms.io.source import Naming, SourceFile
 
@@ -80,7 +80,7 @@ def _check_given(seen: Mapping[SourceFile, Sequence[str]], table: Contract, give
     everywhere = list(dict.fromkeys(name for columns in seen.values() for name in columns))
     for column in given.values():
         if everywhere and not _among(column, everywhere):
-            raise UserError(
+            raise UsageError(
                 f"--map wants the column {column!r}",
                 where=has("the input", everywhere, _targets(table), all(file.format != "csv" for file in seen)),
                 remedy="check its name",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 
@@ -120,8 +120,17 @@ def open_refusals(path: str | None) -> Iterator[Refusals]:
         yield Refusals(file)
 
 
-def typed_batches(sources: Sequence[Source], schema: pa.Schema, refusals: Refusals) -> Iterator[pl.DataFrame]:
-    """The rows of all files with the columns of `schema` that each has, typed; see `type_rows`."""
+def typed_batches(
+    sources: Sequence[Source],
+    schema: pa.Schema,
+    refusals: Refusals,
+    fill: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows,
+) -> Iterator[pl.DataFrame]:
+    """The rows of all files with the columns of `schema` that each has, typed; see `type_rows`.
+
+    Args:
+      fill: what is done with rows as they were read, before they are judged.
+    """
     for source in sources:
         renames = tuple((column, target) for target, column in source.columns.columns.items())
         for part in split(replace(source.file, renames=renames)):
@@ -129,7 +138,7 @@ def typed_batches(sources: Sequence[Source], schema: pa.Schema, refusals: Refusa
                 refusals.unreadable(parsed, source.file.path)
                 rows = parsed.rows.select([n for n in parsed.rows.schema.names if n in schema.names])
                 if rows.num_columns:
-                    typed = type_rows(pl.DataFrame(pl.from_arrow(rows)), schema)
+                    typed = type_rows(fill(pl.DataFrame(pl.from_arrow(rows))), schema)
                     for rule, reason, places in typed.faults:
                         refusals.unusable(parsed.rows.take(pa.array(places)), rule, reason, source.file.path)
                     yield typed.rows

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from apache_beam.version import __version__ as BEAM
 
-from transforms.errors import UserError
+from transforms.errors import UsageError, UserError
 
 MODULE = f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{BEAM}"
 _CACHE = Path("~/.apache_beam/cache/prism").expanduser()
@@ -75,7 +75,7 @@ def find_prism(given: str = "") -> Path:
     """
     for named in filter(None, (given, os.environ.get("PRISM", ""))):
         if not os.access(named, os.X_OK) or Path(named).is_dir():
-            raise UserError("this is no program", where=named, remedy="give --prism the path of Beam's prism binary")
+            raise UsageError("this is no program", where=named, remedy="give --prism the path of Beam's prism binary")
         return Path(named)
     cached = _CACHE / f"v{BEAM}" / "prism"
     found = shutil.which("prism") or (str(cached) if cached.exists() else None)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipelines.console import counted
 from pipelines.own_files import BATCH_ROWS, Refusals, Source, column_names, plan
-from transforms.errors import UserError
+from transforms.errors import UsageError, UserError
 from transforms.identity.fields import FIELDS, RECORD_KEY
 from transforms.identity.standard import standardise_records
 from transforms.io.column_map import Target, has, named
@@ -49,7 +49,7 @@ def plan_records(locations: Sequence[str], explicit: Mapping[str, str], format: 
     everywhere = [name for names in headers.values() for name in names]
     for column in explicit.values():
         if everywhere and not _among(column, everywhere):
-            raise UserError(
+            raise UsageError(
                 f"--map wants the column {column!r}", has("the input", everywhere, TARGETS), "check its name"
             )
     sources = []

@@ -16,7 +16,9 @@ import pyarrow as pa
 
 from pipelines.console import Output
 from pipelines.own_files import Source, open_refusals, open_sources, say_rejected, text_bytes, typed_batches
+from transforms.errors import UsageError
 from transforms.io.table_file import TableFile
+from transforms.sessions.behaviour import visitor_of
 from transforms.sessions.cut import cut_sessions
 from transforms.sessions.event import EVENTS
 from transforms.sessions.own_file import TARGETS
@@ -55,7 +57,7 @@ def sessionize(sources: Sequence[Source], out: str, rules: SessionRules, rejects
         made = stack.enter_context(TableFile(out, SESSIONS))
         spool = Spool(folder, "visitor", buckets)
         refusals = stack.enter_context(open_refusals(rejects))
-        for events in typed_batches(sources, EVENTS, refusals):
+        for events in typed_batches(sources, EVENTS, refusals, _name_anonymous):
             result.events += events.height
             spool.add(events)
         result.rejected = refusals.counts
@@ -63,6 +65,14 @@ def sessionize(sources: Sequence[Source], out: str, rules: SessionRules, rejects
             made.write(sessions)
         result.spilled_bytes = spool.spilled_bytes
     return result
+
+
+def _name_anonymous(rows: pl.DataFrame) -> pl.DataFrame:
+    """Events without a visitor, but with the tracker's session, are an anonymous visitor's, as in the lake."""
+    if not {"visitor", "tracker_session"} <= set(rows.columns):
+        return rows
+    texts = rows.with_columns(pl.col("visitor", "tracker_session").cast(pl.String).str.strip_chars().replace("", None))
+    return rows.with_columns(visitor=texts.select(visitor_of("visitor", "tracker_session")).to_series())
 
 
 def _cut(spool: Spool, rules: SessionRules, result: Sessionized) -> Iterator[pa.Table]:
@@ -112,6 +122,8 @@ def run_sessionize(
     others, channels = parse_gaps(gap)
     rules = SessionRules(others, channels, parse_seconds(max_length), midnight, campaigns)
     sources = open_sources(location, TARGETS, maps, format, out, out_path, rejects)
+    if channels and not any("channel" in source.columns.columns for source in sources):
+        raise UsageError(f"--gap {gap} is of channels, and no file has a column of them", "name it: --map channel=")
     out.say(f"a session ends after {rules.gap_seconds:,g} s of silence", gap_seconds=rules.gap_seconds)
     start = perf_counter()
     with out.working("cutting sessions"):

@@ -10,7 +10,7 @@ from typing import Any
 
 from transforms.contracts import CONTRACTS, Contract, contract
 from transforms.contracts.schema import Arrival
-from transforms.errors import UsageError, UserError
+from transforms.errors import UsageError
 from transforms.io.capture_files import is_capture
 from transforms.io.event_hubs import HubConnection, Limits
 from transforms.sessions.fold import Tolerance
@@ -64,11 +64,11 @@ class StreamConfig:
 
     def __post_init__(self) -> None:
         if self.window_seconds < 0.1:
-            raise UserError(f"a window of {self.window_seconds} s is too short", "--window", "give at least 0.1")
+            raise UsageError(f"a window of {self.window_seconds} s is too short", "--window", "give at least 0.1")
         self.rules  # noqa: B018 - says what is wrong with the gap
         Tolerance(self.lateness_seconds)
         if not self.hubs:
-            raise UserError("no hub is named", "--hub", "give --hub NAME=TABLE")
+            raise UsageError("no hub is named", "--hub", "give --hub NAME=TABLE")
         for tables in self.hubs.values():
             for table in tables:
                 contract(table)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry, Gauge, start_http_server
 
 from pipelines.stream_status import Progress
-from transforms.errors import UserError
+from transforms.errors import UsageError
 
 _OF_TABLES = {
     "rows": "rows committed since the start; those of `rejected` are dead letters",
@@ -87,7 +87,7 @@ def served(port: int | None) -> Iterator[Gauges | None]:
     try:
         server, _ = start_http_server(port, addr="127.0.0.1", registry=registry)
     except (OSError, OverflowError) as error:
-        raise UserError(f"port {port} cannot be used", "--metrics-port", "give another one") from error
+        raise UsageError(f"port {port} cannot be used", "--metrics-port", "give another one") from error
     try:
         yield gauges
     finally:

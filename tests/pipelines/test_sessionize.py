@@ -120,3 +120,21 @@ def test_a_file_without_a_header_does_not_show_its_first_row(tmp_path):
     with pytest.raises(UserError, match="is there a header line") as caught:
         plan(str(tmp_path / "e.csv"), TARGETS, {})
     assert "Ann" not in str(caught.value) and "ann.lee" not in str(caught.value)
+
+
+def test_an_event_without_a_visitor_is_one_of_the_tracker_s_session(tmp_path):
+    (tmp_path / "e.csv").write_text(
+        "customer_id,session_id,time\na,s1,2010-06-01 12:00\n,s2,2010-06-01 12:00\n ,s2,2010-06-01 12:10\n"
+        ",s3,2010-06-01 12:10\n,,2010-06-01 12:20\n"
+    )
+    said = json.loads(c360("sessionize", "--events", tmp_path / "e.csv", "--out", tmp_path / "s.csv", "--json"))
+    assert (said["visitors"], said["sessions"], said["rejected"]) == (3, 3, {"required": 1})
+    assert set(pl.read_csv(tmp_path / "s.csv")["visitor"]) == {"a", "anonymous:s2", "anonymous:s3"}
+
+
+def test_gaps_of_channels_want_a_column_of_channels(tmp_path):
+    (tmp_path / "e.csv").write_text("visitor,time\na,2010-06-01 12:00\n")
+    told = c360(
+        "sessionize", "--events", tmp_path / "e.csv", "--out", tmp_path / "s.csv", "--gap", "30m,web=5m", code=2
+    )
+    assert "no file has a column" in told

@@ -105,13 +105,13 @@ def recognise(
     how: dict[str, str] = {}
     for asked, column in explicit.items():
         if asked.lower() not in names:
-            raise UserError(
+            raise UsageError(
                 f"--map names {asked}, which is no column here", remedy=f"use one of {named(names.values())}"
             )
         alike = [name for name in seen if name.strip().lower() == column.lower()]
         column = column if column in seen or len(alike) != 1 else alike[0]
         if column not in seen:
-            raise UserError(
+            raise UsageError(
                 f"--map wants the column {column!r}",
                 where=has("the file", seen, targets, keyed),
                 remedy="check its name",
