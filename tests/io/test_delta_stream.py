@@ -23,7 +23,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.batches import register_batch_coder
-from transforms.io import delta_stream
+from transforms.errors import UserError
+from transforms.io import delta_committer, delta_stream
 from transforms.io.delta import append_rows, maintain, read_table
 from transforms.io.delta_committer import PositionCommitter, PositionGap
 from transforms.io.delta_notes import read_notes
@@ -325,6 +326,40 @@ def test_a_backlog_comes_a_piece_a_bundle_and_each_lets_go_of_the_one_before(bac
         rest = deferred[0] if deferred else None
     assert [piece for piece, _ in found] == PIECES
     assert all(later - earlier >= 60 for (_, earlier), (_, later) in pairwise(found))
+
+
+def test_a_backlog_goes_on_to_what_was_committed_while_it_was_read(backlog: Backlog) -> None:
+    fn = delta_stream._BacklogFn(backlog, ("_position",))
+    tracker = ThreadsafeRestrictionTracker(fn.create_tracker(fn.initial_restriction(LOGS[0])))
+    list(fn.process(LOGS[0], RestrictionTrackerView(tracker), ManualWatermarkEstimator(None)))
+    write = writer(backlog.uri, take_over(backlog.uri, SCHEMA, ("_month",), "orders"))
+    offer(PositionCommitter(write), write, [piece(LOGS[0], 100, 130)])
+    rest, pieces = tracker.deferred_status()[0], []
+    while rest is not None:
+        tracker = ThreadsafeRestrictionTracker(fn.create_tracker(rest))
+        pieces += fn.process(LOGS[0], RestrictionTrackerView(tracker), ManualWatermarkEstimator(None))
+        deferred = tracker.deferred_status()
+        rest = deferred[0] if deferred else None
+    assert [seen(each.value)[1:3] for each in pieces] == [(37, 66), (67, 96), (97, 126), (127, 130)]
+
+
+def test_whether_files_fit_a_table_is_looked_at_once_and_again_when_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = list[object]()
+    prepare = delta_committer.prepare
+    monkeypatch.setattr(delta_committer, "prepare", lambda *given: looks.append(given) or prepare(*given))
+    uri = str(tmp_path / "orders")
+    write = writer(uri, take_over(uri, SCHEMA, ("_month",), "orders"))
+    one = PositionCommitter(write)
+    for at in range(0, 50, 10):
+        offer(one, write, [piece(LOGS[0], at, at + 9)])
+    assert len(looks) == 1
+    written = write_ranges(write, [piece(LOGS[0], 50, 59)])
+    open_table(uri).alter.add_constraint({"some": "_position >= 0"})
+    with pytest.raises(UserError, match=r"the constraint .* was added while the rows were written"):
+        one.offer(written)
+    assert found(uri) == [row for row in expected(49) if row[0] == LOGS[0]]
 
 
 def test_what_comes_behind_the_watermark_leaves_at_once_and_is_not_dropped() -> None:

@@ -3,6 +3,7 @@
 import random
 from datetime import timedelta
 from functools import partial
+from itertools import zip_longest
 
 import apache_beam as beam
 import numpy as np
@@ -244,6 +245,16 @@ def test_a_piece_that_never_comes_is_said_and_not_passed_over(events):
     missing = [piece for piece in stream_of(events[:300], 10) if piece.low != 50]
     with pytest.raises(Exception, match="positions behind 49 are missing"):
         run_stream(missing, transform(max_held=5))
+
+
+def test_more_ahead_than_is_held_comes_again_by_a_source_that_catches_up(events):
+    """What was read back may be behind what comes live for long; of that only the latest pieces are kept."""
+    pieces = sorted(stream_of(events, 10), key=lambda piece: piece.low)
+    live, back = [piece for piece in pieces if piece.low >= 300], pieces[:-3]
+    woven = [piece for both in zip_longest(live, back) for piece in both if piece is not None]
+    found, late = run_stream(woven, transform(max_held=10))
+    assert late is None
+    assert rows_of(found).equals(sessions_of(plain.table(events), RULES))
 
 
 def test_without_closing_at_the_end_open_sessions_stay_for_the_next_run():

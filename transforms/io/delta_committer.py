@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
 from transforms.errors import UserError
@@ -21,6 +22,8 @@ from transforms.io.delta_ranges import Range, StreamWrite, own_range
 from transforms.io.delta_retry import attempts
 from transforms.io.delta_table import explain
 from transforms.positions import Advance, advance
+
+_Kind = tuple[bytes, tuple[str, ...]] | None  # of a data file: its schema and what its rows were checked for
 
 
 class PositionGap(UserError):
@@ -49,6 +52,7 @@ class PositionCommitter:
         self._write = write
         self._waiting: dict[str, list[Range]] = {}
         self._log: TableLog | None = None
+        self._fitting: tuple[DeltaTable | None, set[_Kind]] = (None, set())
         self._last = 0.0
         self._turn = threading.Lock()
         self._first = PositionCommitter(write.first) if write.first is not None else None
@@ -153,9 +157,7 @@ class PositionCommitter:
 
     def _try(self, log: TableLog, plan: _Plan, began: float) -> int:
         files = list({file.path: file for part in plan.taken for file in part.files}.values())
-        if prepare(self._write.table, files, log.table) is not log.table:  # new columns were added: look again
-            self._log = None
-            raise CommitFailedError("the table gained columns")
+        self._check_fit(log, files)
         stream = self._write.stream
         transactions = [(position_app(stream, log), at) for log, at in plan.cursors.items()]
         marked = {mark_app(stream, part.log, name): n for part in plan.taken for name, n in part.marks}
@@ -166,6 +168,17 @@ class PositionCommitter:
         begun = {"began_us": round(began * 1e6)}  # with the log entry's own time: how long a commit takes
         facts = {"stream": self._write.stream, **dict(self._write.note), "counts": counts, **plan.facts, **begun}
         return log.append(files, transactions, json.dumps(facts), new_attempt())
+
+    def _check_fit(self, log: TableLog, files: Sequence[DataFile]) -> None:
+        """That the table takes such files. It has another handle as soon as its schema or its rules change."""
+        kinds: set[_Kind] = {None, *((file.schema, file.checked) for file in files)}  # None: the table itself
+        table, known = self._fitting
+        if table is log.table and kinds <= known:
+            return
+        if prepare(self._write.table, files, log.table) is not log.table:  # new columns were added: look again
+            self._log = None
+            raise CommitFailedError("the table gained columns")
+        self._fitting = (log.table, kinds | known if table is log.table else kinds)
 
     def _keep(self, plan: _Plan, taken_too: bool = False) -> None:
         waiting = {log: list(ranges) for log, ranges in plan.held.items() if ranges}

@@ -24,6 +24,7 @@ from transforms.io.delta_tail import PIECE_POSITIONS, Backlog, read_ranges
 from transforms.positions import Piece
 
 _APART = Duration(60)
+_NO_END = 1 << 62  # no log ever gets there
 _LATENESS = Duration(600)  # an engine keeps a little of each window for as long: at 3600 Prism grew by 50 MB an hour
 
 
@@ -140,7 +141,8 @@ class _ReadBackFn(beam.DoFn):
 
 
 class _BacklogFn(beam.DoFn, RestrictionProvider):
-    """A piece a bundle, however much there is, so that an engine has no more than that in hand at a time.
+    """A piece a bundle, however much there is, so that an engine has no more than that in hand at a time. What is
+    committed meanwhile is read too, since whoever waits for all this may not have kept the whole of it.
 
     What is read back tells no arrival: its timestamps are at the beginning of time, so far apart that what gathers
     windows of arrival lets go of each piece before the next one comes.
@@ -150,14 +152,13 @@ class _BacklogFn(beam.DoFn, RestrictionProvider):
         self._backlog, self._columns = backlog, columns
 
     def initial_restriction(self, log: str) -> OffsetRange:
-        first = self._backlog.logs[log]
-        return OffsetRange(first, max(first, self._backlog.last(log) + 1))
+        return OffsetRange(self._backlog.logs[log], _NO_END)
 
     def create_tracker(self, restriction: OffsetRange) -> OffsetRestrictionTracker:
         return OffsetRestrictionTracker(restriction)
 
     def restriction_size(self, log: str, restriction: OffsetRange) -> int:
-        return restriction.size()  # type: ignore[no-any-return]
+        return max(0, self._backlog.last(log) + 1 - restriction.start)
 
     def split(self, log: str, restriction: OffsetRange) -> Iterator[OffsetRange]:
         yield restriction  # the pieces of a log are wanted in order
@@ -168,15 +169,18 @@ class _BacklogFn(beam.DoFn, RestrictionProvider):
         tracker: Any = beam.DoFn.RestrictionParam(),
         watermark: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),
     ) -> Iterator[TimestampedValue]:
-        wanted = tracker.current_restriction()
-        high = min(wanted.start + PIECE_POSITIONS, wanted.stop) - 1
-        if not tracker.try_claim(max(high, wanted.start)):
-            return
-        at = (watermark.current_watermark() or MIN_TIMESTAMP) + _APART
-        rows = self._backlog.rows(log, wanted.start, high, self._columns)
-        yield TimestampedValue(Piece(log, wanted.start, high, rows), at)
-        watermark.set_watermark(at)
-        tracker.defer_remainder(Duration(0))
+        low, last = tracker.current_restriction().start, self._backlog.last(log)
+        high = min(low + PIECE_POSITIONS - 1, last)
+        if low <= last:
+            if not tracker.try_claim(high):
+                return
+            at = (watermark.current_watermark() or MIN_TIMESTAMP) + _APART
+            yield TimestampedValue(Piece(log, low, high, self._backlog.rows(log, low, high, self._columns)), at)
+            watermark.set_watermark(at)
+        if high < last:
+            tracker.defer_remainder(Duration(0))
+        else:
+            tracker.try_claim(_NO_END)  # refused: the restriction is done
 
 
 class _WriteRangesFn(beam.DoFn):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -45,8 +45,10 @@ class SessionizeStream(beam.PTransform):
     """PCollection[Piece of EVENTS] -> `StreamSessions`. Windows: global; timestamps: arrival, as of the source.
 
     All rows of a visitor are in one log. Rows know their POSITION if pieces may overlap. Pieces may come in any
-    order, overlap and repeat; each position counts once. A missing piece holds up its log, and raises when `max_held`
-    others wait, be it that the source skipped it or that the engine lost state.
+    order, overlap and repeat; each position counts once. A missing piece holds up its log. Of more than `max_held` that
+    wait the later half is kept: what was there before those, a source that goes on until it has caught up (as
+    `ReadCommitted`) gives again. It raises when as many wait again and nothing came of what is missing, be it that
+    the source skipped it or that the engine lost state.
 
     The clock is the latest event time that two visitors of the log have reached (`Reach`), so what is late and which
     sessions there are follows from the rows in the log's order, whatever their cut, the engine and the time at the
@@ -81,7 +83,7 @@ class SessionizeStream(beam.PTransform):
     fold_seconds: float = 5
     silence_closes: bool = False
     close_at_end: bool = False
-    max_held: int = 1000
+    max_held: int = 200
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -134,7 +136,8 @@ class _BucketFn(beam.DoFn):
 
 class _Place(NamedTuple):
     """Where a bucket is: the last position taken, the last step given on, the clock, when it was folded, what waits,
-    and the log's reach."""
+    and the log's reach; how many pieces are held, the first position of those, and the cursor when some were let go.
+    """
 
     cursor: int
     given: int
@@ -145,6 +148,8 @@ class _Place(NamedTuple):
     first_us: int
     witness: int
     second_us: int
+    held_low: int = 0
+    let_go_at: int = -1
 
     @property
     def reach(self) -> Reach:
@@ -248,7 +253,10 @@ class _SessionsFn(beam.DoFn):
 
     def _take(self, key: str, place: _Place, piece: Piece, waiting: Any, held: Any) -> _Place:
         """Puts what goes on at the cursor to what waits, and holds what is ahead."""
-        done = advance(place.cursor, [piece, *held.read()] if place.held else [piece])
+        if piece.low > place.cursor + 1:
+            return self._hold(key, place, piece, held)
+        is_reached = place.held and max(piece.high, place.cursor) + 1 >= place.held_low
+        done = advance(place.cursor, [piece, *held.read()] if is_reached else [piece])
         self._repeated.inc(done.dropped)
         clock, reach, count = place.clock_us, place.reach, 0
         for one, keep_from in done.accepted:
@@ -257,15 +265,20 @@ class _SessionsFn(beam.DoFn):
                 waiting.add(rows)
             reach = Reach(*map(int, merged(reach, reach_of(one.rows))))
             clock, count = max(clock, reach.second_us), count + rows.num_rows
-        if done.held or place.held:
-            held.clear()
-            for one in done.held:
-                held.add(one)
-        place = place._replace(cursor=done.cursor, clock_us=clock, **reach._asdict())
-        place = place._replace(waiting=place.waiting + count, held=len(done.held))
-        if place.held > self._max_held:
+        place = place._replace(cursor=done.cursor, clock_us=clock, waiting=place.waiting + count, **reach._asdict())
+        return _holding(place, done.held, held) if is_reached else place
+
+    def _hold(self, key: str, place: _Place, piece: Piece, held: Any) -> _Place:
+        """Keeps a piece that is ahead; without a look at the others, unless they are too many."""
+        held.add(piece)
+        low = min(piece.low, place.held_low) if place.held else piece.low
+        place = place._replace(held=place.held + 1, held_low=low)
+        if place.held <= self._max_held:
+            return place
+        if place.let_go_at == place.cursor:
             raise _missing(key, place)
-        return place
+        kept = sorted(held.read(), key=lambda one: one.low)[-(self._max_held // 2) :]
+        return _holding(place, kept, held)._replace(let_go_at=place.cursor)
 
     def _fold(self, key: str, place: _Place, opened: Any, waiting: Any) -> tuple[Folded, _Place]:
         batches = list(waiting.read()) if place.waiting else []
@@ -296,6 +309,14 @@ class _SessionsFn(beam.DoFn):
         last = max(last, place.given + 1)
         yield Piece(key, place.given + 1, last, as_batch(folded.closed), None, tuple(marks), late)
         return last
+
+
+def _holding(place: _Place, pieces: Sequence[Piece], held: Any) -> _Place:
+    """These, and no others."""
+    held.clear()
+    for one in pieces:
+        held.add(one)
+    return place._replace(held=len(pieces), held_low=min((one.low for one in pieces), default=0))
 
 
 def _missing(key: str, place: _Place) -> UserError:
