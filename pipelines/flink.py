@@ -18,6 +18,7 @@ from pathlib import Path
 
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 
+from pipelines.flink_jobs import cancel_jobs
 from pipelines.prism import listens
 from transforms.errors import UsageError, UserError
 
@@ -25,7 +26,7 @@ POM = Path(__file__).parents[1] / "templates" / "flink" / "pom.xml"
 _CACHE = Path("~/.apache_beam/cache/flink").expanduser()
 _DRIVER = "org.apache.beam.runners.flink.FlinkJobServerDriver"
 _JAVA = (11, 17)  # what Flink 1.19 runs on
-_START_SECONDS = 60
+_START_SECONDS = 180  # where a machine is busy elsewhere; else it takes 5
 # Flink and Beam look into the classes of Java itself, which Java 17 allows by name only.
 _OPEN = (
     *(
@@ -69,12 +70,14 @@ class Flink:
       jars: the job server: one jar, or a folder of jars; by default what Maven fetches from `templates/flink/pom.xml`.
       parallelism: of every step, and the number of key groups.
       heap_megabytes: of the job server's Java; with `[local]` that is all of Flink.
+      job: what the job is called on a cluster; one that is there under that name is cancelled.
     """
 
     master: str = "[local]"
     jars: str = ""
     parallelism: int = 2
     heap_megabytes: int = 1024
+    job: str = "c360-stream"
 
     def __post_init__(self) -> None:
         if self.master != "[local]" and not re.fullmatch(r"[^\s\[\]/]+:\d+", self.master):
@@ -87,6 +90,7 @@ class Flink:
             f"--job_endpoint=localhost:{port}",
             "--environment_type=LOOPBACK",
             "--streaming",
+            f"--job_name={self.job}",
             "--max_bundle_time_mills=200",  # a watermark moves when its bundle ends; by default that is a second
             "--number_of_execution_retries=0",
             f"--parallelism={self.parallelism}",
@@ -100,6 +104,7 @@ class Flink:
           UserError: no Java, no job server and no Maven to fetch it, or it did not start.
         """
         java, jars = find_java(), find_job_server(self.jars)
+        self.end()  # of an earlier life that was killed
         classes = str(jars / "*" if jars.is_dir() else jars)
         process = subprocess.Popen(
             [
@@ -128,6 +133,11 @@ class Flink:
         process.wait()
         why = next((word for word in words if word), "no word")
         raise UserError(f"Flink's job server did not start: {why}", str(jars), f"try {_DRIVER} by hand")
+
+    def end(self) -> None:
+        """Nothing of it is left running; a Flink of the job server's own ends with it."""
+        if self.master != "[local]":
+            cancel_jobs(self.master, self.job)
 
 
 def check_reach(master: str, beam_args: Sequence[str], events: str) -> None:

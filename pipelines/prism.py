@@ -12,7 +12,7 @@ from pathlib import Path
 
 from apache_beam.version import __version__ as BEAM
 
-from transforms.errors import UsageError, UserError
+from transforms.errors import UserError
 
 MODULE = f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{BEAM}"
 _CACHE = Path("~/.apache_beam/cache/prism").expanduser()
@@ -66,6 +66,9 @@ class Prism:
         process.kill()
         raise UserError("Prism did not start", where=str(program), remedy=f"try `{program} --job_port={port}` by hand")
 
+    def end(self) -> None:
+        """Nothing of it is left running: all of it is in its process."""
+
 
 def find_prism(given: str = "") -> Path:
     """The program: `given`, $PRISM, one on the PATH, one that was fetched before; else it is fetched.
@@ -75,7 +78,7 @@ def find_prism(given: str = "") -> Path:
     """
     for named in filter(None, (given, os.environ.get("PRISM", ""))):
         if not os.access(named, os.X_OK) or Path(named).is_dir():
-            raise UsageError("this is no program", where=named, remedy="give --prism the path of Beam's prism binary")
+            raise UserError("this is no program", where=named, remedy="give --prism the path of Beam's prism binary")
         return Path(named)
     cached = _CACHE / f"v{BEAM}" / "prism"
     found = shutil.which("prism") or (str(cached) if cached.exists() else None)

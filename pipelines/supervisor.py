@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -37,6 +38,9 @@ class Engine(Protocol):
     def beam_args(self, port: int) -> tuple[str, ...]:
         """The pipeline's options."""
 
+    def end(self) -> None:
+        """Ends what the process that was started left running elsewhere."""
+
 
 def engine_of(config: StreamConfig, prism: str = "", flink_master: str = "[local]", flink_jars: str = "") -> Engine:
     """The engine that the stream's runner names.
@@ -46,7 +50,8 @@ def engine_of(config: StreamConfig, prism: str = "", flink_master: str = "[local
     """
     if config.runner != "flink":
         return Prism(prism)
-    flink = Flink(flink_master, flink_jars, parallelism(config.beam_args))
+    lake = hashlib.sha256(config.lake.encode()).hexdigest()[:8]  # what an address says is nobody's business
+    flink = Flink(flink_master, flink_jars, parallelism(config.beam_args), job=f"c360-{config.name}-{lake}")
     check_reach(flink.master, config.beam_args, config.events)
     return flink
 
@@ -137,6 +142,7 @@ class Supervisor:
         finally:
             _kill(self._worker)
             _kill(self._engine)
+            self.engine.end()
 
     def _start_worker(self, port: int) -> subprocess.Popen[bytes]:
         named = self.config.events.startswith(("env:", "file:", "sb://"))

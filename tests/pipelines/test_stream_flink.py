@@ -25,16 +25,19 @@ from pipelines.prism import free_port, listens
 from pipelines.stream_config import StreamConfig
 from pipelines.stream_status import StreamWatch
 from pipelines.supervisor import Supervisor, engine_of
-from tests.event_hubs import LoopbackProcess, loopback, producer, send_batch
-from transforms.contracts import contract
+from tests.event_hubs import LoopbackProcess, loopback
+from tests.stream_oracle import compare
+from tests.stream_views import HUB, TABLE, visits_from
+from tests.streaming import count_rows, stream, until
 from transforms.errors import UsageError, UserError
-from transforms.io.delta import open_table, read_table
+from transforms.io.event_hubs import HubConnection, HubSender
+from transforms.sessions.bucket import NO_CLOCK
 
 ROOT = Path(__file__).parents[2]
-TABLE = "CUSTOMER_TRANSACTIONS"
-HUB, PARTITIONS = "transactions", 2
+PARTITIONS = 2
 EVENTS = "Endpoint=sb://localhost/;SharedAccessKeyName=k;SharedAccessKey=cw=="
-ROWS, ROWS_PER_SECOND = 20_000, 1_000
+ROWS_PER_SECOND = 500  # a row is a second of the visitors' time: a session has left some seconds after it was cut
+PATIENCE_SECONDS = 600  # where a machine is busy elsewhere
 really = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("java") is None, reason="Flink needs Java"),
@@ -44,25 +47,11 @@ really = [
 ]
 
 
-def body(partition: int, number: int) -> str:
-    return json.dumps(
-        {
-            "TRANSACTION_ID": f"T{partition}-{number}",
-            "CUSTOMER_ID": f"C{number % 5}",
-            "CHANNEL": "POS",
-            "TRANSACTION_DATE": "2010-01-03T10:00:00Z",
-            "TRANSACTION_TYPE": "PURCHASE",
-            "TOTAL_AMOUNT": 10.25,
-        }
-    )
-
-
 @dataclass
 class Sender:
-    """Sends each partition the numbers from 0 on, at a steady rate, until `enough` is set and `least` are sent."""
+    """Sends page views numbered from 0 on, at a steady rate, until `enough` is set."""
 
     hub: LoopbackProcess
-    least: int = ROWS
     sent: int = 0
     enough: threading.Event = field(default_factory=threading.Event)
     done: threading.Event = field(default_factory=threading.Event)
@@ -72,13 +61,10 @@ class Sender:
         return self
 
     def _run(self) -> None:
-        step, began = ROWS_PER_SECOND // 10, time.monotonic()
-        with producer(self.hub, HUB) as client:
-            while self.sent < self.least or not self.enough.is_set():
-                for partition in range(PARTITIONS):
-                    first = self.sent // PARTITIONS
-                    bodies = [body(partition, number) for number in range(first, first + step // PARTITIONS)]
-                    send_batch(client, bodies, partition_id=str(partition))
+        step, began = ROWS_PER_SECOND // 5, time.monotonic()
+        with HubSender(HubConnection(self.hub.connection_string()), HUB, TABLE, "row") as sender:
+            while not self.enough.is_set():
+                sender.send(visits_from(self.sent, step))
                 self.sent += step
                 time.sleep(max(0.0, began + self.sent / ROWS_PER_SECOND - time.monotonic()))
         self.done.set()
@@ -89,99 +75,80 @@ class Running:
     """A supervisor at work in a thread."""
 
     supervisor: Supervisor
-    thread: threading.Thread
-    failed: list[BaseException]
+    failed: list[BaseException] = field(default_factory=list)
+    _thread: threading.Thread | None = None
+
+    def start(self) -> Running:
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        return self
+
+    def _run(self) -> None:
+        try:
+            self.supervisor.run()
+        except BaseException as error:
+            self.failed.append(error)
+
+    def until(self, true: Callable[[], object]) -> None:
+        until(lambda: self.failed or true(), PATIENCE_SECONDS)
+        assert not self.failed, self.failed
 
     def end(self) -> None:
         self.supervisor.stop()
-        self.thread.join(60)
-        assert not self.thread.is_alive()
+        assert self._thread is not None
+        self._thread.join(90)
+        assert not self._thread.is_alive() and not self.failed, self.failed
+
+    def kill(self, name: str) -> None:
+        os.kill(self.supervisor.pids[name], signal.SIGKILL)
 
 
-def configured(lake: Path, events: str) -> StreamConfig:
-    return StreamConfig(str(lake), events, {HUB: (TABLE,)}, runner="flink")
+def configured(lake: Path, events: str, *beam_args: str) -> StreamConfig:
+    return StreamConfig(str(lake), events, {HUB: (TABLE,)}, runner="flink", beam_args=beam_args)
 
 
-def run(hub: LoopbackProcess, lake: Path) -> Running:
-    config = configured(lake, hub.connection_string())
-    supervisor, failed = Supervisor(config, engine_of(config)), list[BaseException]()
+def stream_through(
+    kills: list[Callable[[Running], None]], hub: LoopbackProcess, config: StreamConfig, master: str = "[local]"
+) -> int:
+    """Streams while each of the kills is done to it, and to the end of what was sent by then; how many rows that is.
 
-    def work() -> None:
-        try:
-            supervisor.run()
-        except BaseException as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    return Running(supervisor, thread, failed)
-
-
-def bronze(lake: Path) -> str:
-    return Lake(str(lake)).bronze(contract(TABLE))
-
-
-def committed(lake: Path) -> int:
-    table = open_table(bronze(lake))
-    return 0 if table is None else sum(table.get_add_actions(flatten=True)["num_records"].to_pylist())
+    Between two kills sessions leave, which they do because the watermark moves and the clock of the visitors' time.
+    """
+    watch = StreamWatch({"sessions": Lake(config.lake).live_sessions}, config.name)
+    running = Running(Supervisor(config, engine_of(config, flink_master=master), back_off=(0.1,))).start()
+    sender = Sender(hub).start()
+    for restarts, kill in enumerate(kills, 1):
+        _until_sessions_leave(running, watch)
+        kill(running)
+        running.until(lambda n=restarts: running.supervisor.restarts == n)
+    _until_sessions_leave(running, watch)
+    sender.enough.set()
+    assert sender.done.wait(60)
+    running.until(lambda: count_rows(config.lake, TABLE) >= sender.sent)
+    running.end()
+    return sender.sent
 
 
-def until(true: Callable[[], object], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"did not come true within {seconds} s"
-        time.sleep(0.1)
-
-
-def assert_exact(lake: Path, rows: int) -> None:
-    """Each place of the log is in bronze once, with the row that was sent there."""
-    found = read_table(bronze(lake), columns=["_file", "_position", "TRANSACTION_ID"]).to_pylist()
-    places = sorted((row["_file"], row["_position"], row["TRANSACTION_ID"]) for row in found)
-    sent = [(f"{HUB}/{p}", n, f"T{p}-{n}") for p in range(PARTITIONS) for n in range(rows // PARTITIONS)]
-    assert places == sent
+def _until_sessions_leave(running: Running, watch: StreamWatch) -> None:
+    before = watch.look()["sessions"]
+    running.until(lambda: watch.look()["sessions"].rows > before.rows)
+    assert max(watch.look()["sessions"].clocks.values()) > max(before.clocks.values(), default=NO_CLOCK)
 
 
 class TestReally:
     pytestmark = really
 
-    def test_each_event_is_in_bronze_once_through_kills_and_restarts(self, tmp_path):
+    def test_bronze_sessions_and_features_are_exact_through_kills_of_worker_and_job_server(self, tmp_path):
         lake = tmp_path / "lake"
         with loopback(tmp_path / "hub", {HUB: PARTITIONS}) as hub:
-            running = run(hub, lake)
-            watch = StreamWatch({TABLE: bronze(lake)}, "events")
-            until(lambda: open_table(bronze(lake)) is not None and len(running.supervisor.pids) == 2)
-            sender = Sender(hub).start()  # until the end: what is committed is so because the watermark moves
-            until(lambda: watch.look()[TABLE].commits >= 3)
-            for name, restarts in (("worker", 1), ("engine", 2)):
-                os.kill(running.supervisor.pids[name], signal.SIGKILL)
-                until(lambda n=restarts: running.supervisor.restarts == n)
-                before = committed(lake)
-                until(lambda n=before: committed(lake) > n)
-            sender.enough.set()
-            assert sender.done.wait(60)
-            until(lambda: committed(lake) >= sender.sent)
-            running.end()
-        assert not running.failed
-        assert_exact(lake, sender.sent)
-
-    def test_the_command_ends_when_nothing_is_left(self, tmp_path):
-        lake = tmp_path / "lake"
-        with loopback(tmp_path / "hub", {HUB: PARTITIONS}) as hub:
-            sender = Sender(hub, 1_000)
-            sender.enough.set()
-            assert sender.start().done.wait(30)
-            command = [sys.executable, "-m", "pipelines", "stream", "--lake", str(lake), "--runner", "flink"]
-            done = subprocess.run(
-                [*command, "--hub", f"{HUB}={TABLE}", "--until-idle", "--json"],
-                env={**os.environ, "C360_EVENTS": hub.connection_string()},
-                cwd=ROOT,
-                capture_output=True,
-                text=True,
-                timeout=180,
-            )
-        assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout)["rows"] == 1_000
-        assert_exact(lake, 1_000)
+            config = configured(lake, hub.connection_string())
+            kills = [lambda running: running.kill("worker"), lambda running: running.kill("engine")]
+            sent = stream_through(kills, hub, config)
+            only = ("--runner", "flink", "--hub", f"{HUB}={TABLE}", "--until-idle", "--json")
+            told = json.loads(stream(hub, lake, *only, seconds=PATIENCE_SECONDS).stdout)  # the last sessions
+            compared = compare(hub, lake, sent, config.lateness_seconds)
+        assert compared.wrong == [] and told["restarts"] == 0 and told["sessions"] > 0
+        assert compared.sessions > 100 and compared.late > 10 and compared.persons > 100
 
     def test_java_ends_when_who_started_it_is_killed(self, tmp_path):
         port = free_port()
@@ -248,7 +215,7 @@ def test_jars_that_maven_could_not_fetch_are_not_there_afterwards(monkeypatch, t
 def test_flink_pauses_a_source_for_whole_seconds():
     config = configured(Path("lake"), EVENTS)
     assert (config.limits.more_seconds, config.limits.poll_seconds) == (1, 1)
-    assert engine_of(config) == Flink()
+    assert isinstance(engine_of(config), Flink)
 
 
 def test_there_are_as_many_key_groups_as_subtasks():
@@ -290,4 +257,4 @@ def test_a_pool_of_workers_must_find_the_connection_string_itself(master):
 
 @pytest.mark.parametrize("master", ["[local]", "localhost:8081", "127.0.0.1:8081", f"{socket.gethostname()}:8081"])
 def test_a_flink_of_this_machine_reaches_the_worker_in_this_process(master):
-    assert engine_of(configured(Path("lake"), EVENTS), flink_master=master) == Flink(master)
+    assert engine_of(configured(Path("lake"), EVENTS), flink_master=master).master == master
