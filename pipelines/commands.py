@@ -150,17 +150,18 @@ def run_gold(lake: str, as_of: datetime | None, run: Run, engine: Engine, as_jso
     start = perf_counter()
     with out.working("making customer_360"):
         result = gold.assemble(Lake(lake), run, engine, as_of)
-    _say_gold(result, perf_counter() - start, out)
+    _say_gold(Lake(lake), result, f", in {perf_counter() - start:.1f} s", out)
     out.close()
 
 
-def _say_gold(result: TableRun | None, seconds: float, out: Output) -> None:
+def _say_gold(lake: Lake, result: TableRun | None, took: str, out: Output) -> None:
     out.facts |= {"changed": result is not None}
     if result is None:
         out.say("gold: nothing new; customer_360 is up to date with silver")
-    else:
-        out.say(f"gold: customer_360 has {counted(result.counts.accepted, 'customer')}, in {seconds:.1f} s")
-        out.facts["customers"] = result.counts.accepted
+        return
+    persons, strangers = result.counts.accepted, gold.without_record(lake)
+    known = f", {strangers:,} of them known by what they did only" if strangers else ""
+    out.say(f"gold: customer_360 has {counted(persons, 'customer')}{known}{took}", customers=persons)
 
 
 def run_replay(lake: str, table: str | None, rule: str | None, country: str, run: Run, as_json: bool) -> None:
@@ -288,9 +289,7 @@ def run_demo(folder: Path, orders: Path | None, gap: str, as_json: bool) -> None
     _say_sessions(cut, out)
     say_verdicts(held, out)
     say_persons(who, out)
-    _say_gold(third, 0.0, out) if third is None else out.say(
-        f"gold:   customer_360 has {counted(third.counts.accepted, 'customer')}", customers=third.counts.accepted
-    )
+    _say_gold(lake, third, "", out)
     path = folder / "report.html"
     if changed or not path.exists():
         with out.working("drawing the report"):

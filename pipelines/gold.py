@@ -135,6 +135,12 @@ def _made(uri: str) -> tuple[int, tuple[str, ...]]:
     return (0, ()) if inputs is None else (committed(uri, ["gold"]).get("gold", 0), inputs)
 
 
+def without_record(lake: Lake) -> int:
+    """Persons of customer_360 that no customer record tells of: what they bought or did names them only."""
+    count = "customer_records_count"
+    return read_table(lake.gold(CUSTOMER_360), columns=(count,), where=((count, "=", 0),)).num_rows
+
+
 def main_currency(lake: Lake, found: Collection[str]) -> str | None:
     """The currency of most transactions, of several the first by name; None where none is known."""
     if "CUSTOMER_TRANSACTIONS" not in found:

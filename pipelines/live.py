@@ -168,6 +168,14 @@ class Live:
         for name, value in {**told, "watermark": watermark.timestamp() if watermark else None}.items():
             self.gauges.set(name, value)
 
+    def finish(self) -> None:
+        """Looks a last time, at the hubs too, shows the last line, and lets go of the hubs."""
+        self._next_backlog = 0.0
+        self.look(time.monotonic())
+        if not self.quiet:
+            self._console.print(("\r" if self._console.is_terminal else "") + self.line() + " " * 10)
+        self.close()
+
     def close(self) -> None:
         for reader in self._readers.values():
             reader.close()
@@ -200,8 +208,7 @@ def run_stream(
             live.supervisor.run()
             refining.finish()
         finally:
-            live.look(time.monotonic())
-            live.close()
+            live.finish()
             record_commits(Lake(config.lake))
     rows = [
         {"table": name.lower(), "rows": p.rows, "commits": p.commits, "lost_events": p.lost, "lag_s": p.lag_seconds}
