@@ -19,6 +19,7 @@ from apache_beam.runners.runner import PipelineState
 
 from pipelines.config import Run
 from pipelines.console import user_cause
+from pipelines.memory import give_back_for_ever
 from pipelines.stream import build, own
 from pipelines.stream_config import StreamConfig
 from transforms.errors import Unreachable, UserError
@@ -45,6 +46,7 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=_follow_parent, daemon=True).start()
     threading.Thread(target=_tell_levels, daemon=True).start()
+    give_back_for_ever()
     try:
         code = run_stream(config, stop)
     except Exception as error:

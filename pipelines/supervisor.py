@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pipelines.flink import Flink, check_reach, parallelism
+from pipelines.memory import GIVE_BACK
 from pipelines.prism import Prism, free_port
 from pipelines.stream_config import StreamConfig
 from pipelines.stream_worker import DONE, FAILED, RESTART, UNREACHABLE
@@ -25,15 +26,6 @@ from transforms.errors import UserError
 
 _EVENTS = "C360_EVENTS"  # how the worker gets the connection string: not by a command line that everyone can read
 _BACK_OFF = (0.5, 1, 2, 5, 10, 30)
-# Three allocators (Python's and C's, Arrow's, Polars') each keep what was freed, a part per thread, and more of it the
-# longer a worker lives: measured, 480 MB of which 70 were in use. Told to give back, it holds 240 and stays there.
-_GIVE_BACK = {
-    "MALLOC_ARENA_MAX": "2",
-    "MALLOC_MMAP_THRESHOLD_": "262144",
-    "MALLOC_TRIM_THRESHOLD_": "262144",
-    "ARROW_DEFAULT_MEMORY_POOL": "system",
-    "_RJEM_MALLOC_CONF": "dirty_decay_ms:500,muzzy_decay_ms:0,narenas:2",
-}
 _HEALTHY_SECONDS = 20
 _TRIES = 3  # the same words so often in a row: a person must look, unless nobody answers: that passes
 
@@ -165,7 +157,7 @@ class Supervisor:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**_GIVE_BACK, **os.environ, "PYTHONPATH": path, **given},
+            env={**GIVE_BACK, **os.environ, "PYTHONPATH": path, **given},
         )
         assert worker.stdin is not None
         worker.stdin.write(config.to_json().encode() + b"\n")
