@@ -57,6 +57,7 @@ class Prism:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            env={"GOGC": "50", **os.environ},  # it has some 20 MB, and by default waits for as many more to collect
         )
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline and process.poll() is None:

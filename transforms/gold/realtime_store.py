@@ -23,7 +23,7 @@ from transforms.gold.touches import TOUCHES
 
 _NOTHING = pl.DataFrame(pl.from_arrow(TOUCHES.empty_table()))
 _HASH = "_hash"
-_SLICE = 250_000  # touches that a merge has in memory at a time
+_SLICE = 50_000  # touches that a merge has in memory at a time, several times over
 _FAN_IN = 4
 _CHUNKS = 64
 _PLAIN = pl.CompatLevel.oldest()
@@ -36,7 +36,7 @@ class TouchStore:
     bytes a touch; kept is what `fold` keeps.
 
     Args:
-      most: how many touches are in memory at most; while runs are merged, some 250,000 more.
+      most: how many touches are in memory at most; while runs are merged, some 50,000 more.
     """
 
     def __init__(self, most: int, limits: Limits) -> None:
