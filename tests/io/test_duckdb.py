@@ -397,3 +397,26 @@ def test_sessions_that_only_events_name_are_members_too(warehouse, lake):
     warehouse.load(str(lake), DAY)
     assert all(table.good for table in warehouse.check(str(lake)))
     assert len(rows(warehouse, "SELECT * FROM CUSTOMER_BEHAVIOR.DIM_SESSION WHERE SESSION_ID LIKE 'S%'")) == 6
+
+
+def test_what_went_wrong_first_is_what_is_said(tmp_path):
+    """A session that is lost can neither be rolled back nor closed in order; that is not the news."""
+
+    class Lost(DuckDb):
+        lost = False
+
+        def run(self, statement):
+            if self.lost:
+                raise UserError(f"lost at {statement.split()[0]}")
+            return super().run(statement)
+
+        def close(self):
+            super().close()
+            raise UserError("lost at close")
+
+    path, raised = str(tmp_path / "w.duckdb"), pytest.raises(UserError, match="lost at UPDATE")
+    with raised, Lost(path) as warehouse, warehouse.transaction():
+        warehouse.lost = True
+        warehouse.run("UPDATE X SET Y = 1")
+    with pytest.raises(UserError, match="lost at close"), Lost(path):
+        pass

@@ -1,26 +1,19 @@
 """The Snowflake warehouse through the real connector against a stand-in: the same rows as the embedded one, once."""
 
-import os
-import subprocess
-import sys
-import time
 from decimal import Decimal
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import snowflake.connector as connector
 
 from tests.warehouse.small_lake import DAY, NEXT_DAY, customer, fill, transaction, write
+from tests.warehouse.snowflake_account import VIEWS, StandIn, contents
 from transforms.errors import UserError
 from transforms.io.duckdb import DuckDb
-from transforms.io.snowflake import Snowflake, SnowflakeConfig, _files
-from transforms.warehouse.ddl import POLICY, migrations, tables
+from transforms.io.snowflake import SnowflakeConfig, _explained, _files
+from transforms.warehouse.ddl import migrations
 from transforms.warehouse.targets import targets
 
-PINS = ("fakesnow[server]==0.12.1", "snowflake-connector-python==4.8.1")
-VIEWS = ("CUSTOMER_360.V_CUSTOMER", "CUSTOMER_360.V_TRANSACTION_THEN", "CUSTOMER_360.V_CUSTOMER_VALUE")
-VIEWS += ("CUSTOMER_360.V_COHORT", "CUSTOMER_BEHAVIOR.V_FUNNEL", "CUSTOMER_BEHAVIOR.V_ATTRIBUTION")
-VIEWS += ("RECOMMENDATIONS.DIM_CONTENT", "RECOMMENDATIONS.V_RECOMMENDATION_PERFORMANCE")
 KNOWN = {"SNOWFLAKE_ACCOUNT": "fake", "SNOWFLAKE_USER": "u", "SNOWFLAKE_DATABASE": "DW"}
 
 
@@ -55,76 +48,29 @@ def test_staged_files_hold_every_row_once(tmp_path, monkeypatch):
     assert list(_files(tmp_path, table.schema, iter(()))) == []
 
 
-class StandIn(Snowflake):
-    """Without the policies, which fakesnow does not know."""
-
-    def migrate(self, migration):
-        for statement in migration.statements:
-            if not POLICY.match(statement):
-                self.run(statement)
+LOST = "HTTP request failed after retries: query request. Connection reset by peer (os error 104)"
 
 
-def _python() -> str:
-    """The Python of the stand-in's own environment, made where there is none."""
-    home = os.environ.get("FAKESNOW_HOME")
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "customer360-fakesnow"
-    python = Path(home or cache) / "bin/python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", python.parents[1]], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", *PINS], check=True, timeout=600)
-    return str(python)
-
-
-@pytest.fixture
-def account(free_port, monkeypatch):
-    """A fresh account with an empty database; the environment points at it during the test."""
-    import snowflake.connector as connector
-
-    program = Path(__file__).parents[1] / "fakesnow_server.py"
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    server = subprocess.Popen([_python(), program, str(free_port)], env=environment)
-    reach = KNOWN | {"SNOWFLAKE_PASSWORD": "p", "SNOWFLAKE_HOST": "127.0.0.1"}
-    for name, value in (reach | {"SNOWFLAKE_PORT": str(free_port), "SNOWFLAKE_PROTOCOL": "http"}).items():
-        monkeypatch.setenv(name, value)
-    options = SnowflakeConfig().options()
-    del options["database"]
-    try:
-        for _ in range(60):
-            try:
-                with connector.connect(**options, login_timeout=10) as session:
-                    session.cursor().execute("CREATE DATABASE IF NOT EXISTS DW")
-                break
-            except connector.Error:
-                assert server.poll() is None, "the stand-in has ended"
-                time.sleep(1)
-        yield
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-def _columns(name):
-    """Of a table, its times as text: the stand-in cannot hand out a time that is null."""
-    if name in VIEWS:
-        return "*"
-    columns = {c.name: c.type.sql().startswith("TIMESTAMP") for c in tables()[name].columns}
-    return ", ".join(f"CAST({column} AS VARCHAR) AS {column}" if at else column for column, at in columns.items())
-
-
-def contents(warehouse, names):
-    def plain(value):
-        return int(value) if isinstance(value, Decimal) and value == int(value) else value
-
-    found = {}
-    for name in names:
-        query = f"SELECT {_columns(name)} FROM {name}"
-        rows = [tuple(map(plain, row.values())) for row in warehouse.query(query).to_pylist()]
-        found[name] = sorted(rows, key=repr)
-    return found
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (connector.DatabaseError("Failed to login: Login error: Incorrect", 390100), "user name or password is wrong"),
+        (connector.DatabaseError("Role 'X' specified in", 390189), "the role does not exist or is not granted"),
+        (connector.DatabaseError("Connection refused (os error 111)", 250001), "no connection to Snowflake"),
+        (connector.ProgrammingError("No active warehouse.\n", 606, "57P03"), "no active warehouse"),
+        (connector.OperationalError(LOST, 4), "the connection to Snowflake was lost"),
+        (connector.OperationalError("Failed to upload files. " + LOST, 4), "the connection to Snowflake was lost"),
+        (connector.ProgrammingError("'X'\n does not exist.", 2003, "02000"), "Snowflake: 'X' does not exist."),
+    ],
+)  # fmt: skip
+def test_what_the_connector_raises_is_one_clear_line(error, line):
+    """Numbers and words as connector 5.2 raised them against the stand-in, and through a line that was cut."""
+    said = _explained(error, "snowflake://")
+    assert said.what == line and "\n" not in str(said)
 
 
 @pytest.mark.slow
-def test_both_warehouses_hold_the_same_rows_through_restatements_and_crashes(account, tmp_path):
+def test_both_warehouses_hold_the_same_rows_through_restatements_and_crashes(snowflake_account, tmp_path):
     lake = fill(tmp_path / "lake", TRANSACTIONS=[transaction(n) for n in range(6)])
     names = [target.name for target in targets()]
     with DuckDb(str(tmp_path / "w.duckdb")) as embedded, StandIn() as warehouse:
@@ -160,7 +106,7 @@ def test_both_warehouses_hold_the_same_rows_through_restatements_and_crashes(acc
 
 
 @pytest.mark.slow
-def test_an_older_load_that_comes_last_undoes_nothing(account, tmp_path):
+def test_an_older_load_that_comes_last_undoes_nothing(snowflake_account, tmp_path):
     lake = fill(tmp_path / "lake")
 
     def overtake(step):

@@ -87,7 +87,10 @@ class Snowflake(Warehouse):
         options = config.options()
         try:
             self._session = connector.connect(
-                **options, login_timeout=60, session_parameters={"QUERY_TAG": "customer360-beam"}
+                **options,
+                login_timeout=60,
+                session_parameters={"QUERY_TAG": "customer360-beam"},
+                enable_server_session_keep_alive_auto_detection=False,  # nothing of ours goes on after a close
             )
         except connector.Error as error:
             raise _explained(error, self.where) from None
@@ -180,5 +183,7 @@ def _explained(error: Exception, where: str) -> UserError:
         390189: ("the role does not exist or is not granted", "check SNOWFLAKE_ROLE"),
         606: ("no active warehouse", "set SNOWFLAKE_WAREHOUSE, or resume the one that is suspended"),
     }
+    if isinstance(error, connector.OperationalError):  # after six attempts
+        return UserError("the connection to Snowflake was lost", where, "check the network, and run again")
     what, remedy = known.get(number or 0, (f"Snowflake: {said[:200]}", ""))
     return UserError(what, where, remedy)

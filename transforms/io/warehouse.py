@@ -6,7 +6,7 @@ import json
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -69,8 +69,12 @@ class Warehouse(ABC):
     def __enter__(self) -> Warehouse:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        try:
+            self.close()
+        except UserError:
+            if failure is None:  # else a person is told what went wrong first
+                raise
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -79,7 +83,8 @@ class Warehouse(ABC):
         try:
             yield
         except BaseException:
-            self.run("ROLLBACK")
+            with suppress(UserError):  # a session that is lost is rolled back by the warehouse itself
+                self.run("ROLLBACK")
             raise
         self.run("COMMIT")
 

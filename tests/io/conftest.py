@@ -1,0 +1,18 @@
+"""An account of Snowflake's stand-in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.warehouse.snowflake_account import Account, account
+
+
+@pytest.fixture
+def snowflake_account(free_port, monkeypatch) -> Iterator[Account]:
+    """A fresh account with an empty database; the environment points at it during the test."""
+    with account(free_port) as found:
+        for name, value in found.environment.items():
+            monkeypatch.setenv(name, value)
+        yield found
