@@ -17,6 +17,7 @@ from transforms.gold.attribution.attribute import ATTRIBUTION, attribute, count_
 from transforms.gold.attribution.own_file import OWN, TARGETS, touchpoints_of
 from transforms.gold.attribution.touchpoints import AttributionRules
 from transforms.io.table_file import TableFile
+from transforms.own_rows import now_at_most
 from transforms.spool import Spool
 
 BUCKET_BYTES = 64 << 20  # of a source file: about a million touchpoints
@@ -50,7 +51,7 @@ def attribute_files(
         made = stack.enter_context(TableFile(out, ATTRIBUTION))
         refusals = stack.enter_context(open_refusals(rejects))
         spool = Spool(folder, "person", buckets)
-        for rows in typed_batches(sources, OWN, refusals):
+        for rows in typed_batches(sources, OWN, refusals, until=now_at_most()):
             touchpoints = touchpoints_of(rows)
             result.rows += touchpoints.height
             spool.add(touchpoints)

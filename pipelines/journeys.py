@@ -24,6 +24,7 @@ from transforms.gold.journeys.steps import STEPS_TAKEN, order_steps, quantile_of
 from transforms.gold.journeys.touchpoints import in_order
 from transforms.io.delta import open_table, read_batches
 from transforms.io.table_file import TableFile, format_of
+from transforms.own_rows import now_at_most
 from transforms.spool import Spool
 
 BUCKET_BYTES = 64 << 20
@@ -85,7 +86,7 @@ def _answer(question: Question) -> _Answer:
 
 def buckets_of_files(sources: Sequence[Source], refusals: Refusals) -> Iterator[pa.Table]:
     """Rows of STEPS_TAKEN, all of a person in one table; beyond the limit of `Spool` they wait on disk."""
-    typed = typed_batches(sources, OWN, refusals)
+    typed = typed_batches(sources, OWN, refusals, until=now_at_most())
     stripped = (rows.with_columns(pl.col("step").str.strip_chars()) for rows in typed)
     yield from _by_person(stripped, text_bytes(sources) // BUCKET_BYTES)
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 import polars as pl
 import pyarrow as pa
@@ -125,11 +126,13 @@ def typed_batches(
     schema: pa.Schema,
     refusals: Refusals,
     fill: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows,
+    until: datetime | None = None,
 ) -> Iterator[pl.DataFrame]:
     """The rows of all files with the columns of `schema` that each has, typed; see `type_rows`.
 
     Args:
       fill: what is done with rows as they were read, before they are judged.
+      until: rows of a later time are refused.
     """
     for source in sources:
         renames = tuple((column, target) for target, column in source.columns.columns.items())
@@ -138,7 +141,7 @@ def typed_batches(
                 refusals.unreadable(parsed, source.file.path)
                 rows = parsed.rows.select([n for n in parsed.rows.schema.names if n in schema.names])
                 if rows.num_columns:
-                    typed = type_rows(fill(pl.DataFrame(pl.from_arrow(rows))), schema)
+                    typed = type_rows(fill(pl.DataFrame(pl.from_arrow(rows))), schema, until)
                     for rule, reason, places in typed.faults:
                         refusals.unusable(parsed.rows.take(pa.array(places)), rule, reason, source.file.path)
                     yield typed.rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -16,9 +17,13 @@ _REASONS = {
     "required": "{} is missing",
     "not_a_timestamp": "{} is no time: ISO 8601, or Unix seconds, milliseconds or microseconds",
     "time_out_of_range": "{} is not between the years 1 and 9999",
+    "in_the_future": "{} is later than now",
     "not_a_number": "{} is no number such as 12.50",
     "not_a_boolean": "{} is neither true nor false, yes nor no, 1 nor 0",
 }
+
+ONLY_WHERE = b"only_where"  # metadata of a field: it is read where this earlier column is true, and null elsewhere
+_AHEAD = timedelta(days=1)  # a local time that is taken as UTC may be so far ahead
 
 
 @dataclass(frozen=True)
@@ -29,11 +34,16 @@ class Typed:
     faults: tuple[tuple[str, str, np.ndarray], ...]
 
 
-def type_rows(rows: pl.DataFrame, schema: pa.Schema) -> Typed:
+def now_at_most() -> datetime:
+    """What is later than this is a clock gone wrong."""
+    return datetime.now(UTC) + _AHEAD
+
+
+def type_rows(rows: pl.DataFrame, schema: pa.Schema, until: datetime | None = None) -> Typed:
     """Types rows whose columns are named as in `schema` and hold text or typed values; each row once in the result.
 
-    A row is at fault that lacks a column which is not nullable, or has a time, number or boolean that cannot be read.
-    Empty text is null.
+    A row is at fault that lacks a column which is not nullable, or has a time, number or boolean that cannot be read,
+    or a time later than `until`. Empty text is null. A field with the metadata ONLY_WHERE cannot be at fault elsewhere.
     """
     bad = np.zeros(rows.height, bool)
     faults: list[tuple[str, str, np.ndarray]] = []
@@ -44,11 +54,14 @@ def type_rows(rows: pl.DataFrame, schema: pa.Schema) -> Typed:
             faults.append((rule, _REASONS[rule].format(column), np.flatnonzero(mask)))
             bad[mask] = True
 
-    columns = {}
+    columns: dict[str, pl.Series] = {}
     for field in schema:
         if field.name not in rows.columns:
             continue
         cells = rows[field.name]
+        told = columns.get((field.metadata or {}).get(ONLY_WHERE, b"").decode())
+        if told is not None:
+            cells = pl.select(pl.when(told.fill_null(False)).then(cells)).to_series()
         if pa.types.is_timestamp(field.type):
             columns[field.name] = times = read_moments(cells)
             if not field.nullable:
@@ -56,6 +69,8 @@ def type_rows(rows: pl.DataFrame, schema: pa.Schema) -> Typed:
             fault("not_a_timestamp", field.name, times.is_null() & ~_blank(cells))
             micros = times.to_physical()
             fault("time_out_of_range", field.name, (micros < EARLIEST) | (micros >= LATEST))
+            if until is not None:
+                fault("in_the_future", field.name, micros > int(until.timestamp() * 1_000_000))
         elif pa.types.is_string(field.type):
             columns[field.name] = text = _text(cells)
             if not field.nullable:

@@ -45,7 +45,11 @@ def attribution(
     format: Format = None,
     json: Json = False,
 ) -> None:
-    """Which channels brought the conversions in your own file: every model side by side."""
+    """Which channels brought the conversions in your own file: every model side by side.
+
+    Rows from the future are refused. A value is read of conversions only, and one below 0 takes away. A channel that no
+    conversion follows has a row of 0; a conversion that no touch came before goes to "(no touchpoint)".
+    """
     from pipelines.attribution import run_attribution
     from transforms.gold.attribution.touchpoints import AttributionRules
 
@@ -102,7 +106,10 @@ def journeys(
     lake: LakeOption = "lake",
     json: Json = False,
 ) -> None:
-    """How people get from step to step, in your own file or the lake: ways, funnels, transitions, times."""
+    """How people get from step to step, in your own file or the lake: ways, funnels, transitions, times.
+
+    Steps from the future are refused. A step that nobody took is wrong use, and those there are are named.
+    """
     from pipelines.journeys import Question, run_journeys, run_journeys_of_lake
 
     steps = tuple(name.strip() for name in funnel.split(",") if name.strip()) if funnel else ()
@@ -126,7 +133,13 @@ def clv(
     format: Format = None,
     json: Json = False,
 ) -> None:
-    """What each customer in your own order file will be worth, by the model that foresees best."""
+    """What each customer in your own order file will be worth, by the model that foresees best.
+
+    Orders later than now (or --as-of), cancelled ones and those without an amount do not count, and are counted. Who
+    only sent back, or ordered for nothing, is expected to order nothing. A customer's value is summed in the currency
+    of most of their orders; those in others count as orders. A history too short for --holdout is judged by a third of
+    it.
+    """
     from pipelines.clv import run_clv
 
     run_clv(transactions, out, map or [], holdout, model, as_of, rejects, format, json)

@@ -65,15 +65,19 @@ def test_rows_that_cannot_be_used_are_counted_and_kept(tmp_path):
         "1,EMAIL,2010-01-01,yes,much",
         "1,EMAIL,2010-01-01,yes,5",
         "2, ,2010-01-02,TRUE,-2.5",
+        "1,DISPLAY,2009-12-30,0,n/a",
+        "3,EMAIL,2999-01-01,yes,7",
     ]
     (tmp_path / "t.csv").write_text("\n".join(lines))
     rejects = tmp_path / "r.csv"
     sources = plan(str(tmp_path / "t.csv"), TARGETS, {})
     result = attribute_files(sources, str(tmp_path / "a.csv"), AttributionRules(), str(rejects))
-    assert result.rejected == {"required": 1, "not_a_timestamp": 1, "not_a_boolean": 1, "not_a_number": 1}
-    assert pl.read_csv(rejects).height == 4
+    rules = ("required", "not_a_timestamp", "not_a_boolean", "not_a_number", "in_the_future")
+    assert result.rejected == dict.fromkeys(rules, 1)
+    assert pl.read_csv(rejects).height == 5
     linear = {r["channel"]: r["value"] for r in result.attribution.to_pylist() if r["model"] == "linear"}
-    assert linear == {"EMAIL": 5.0, "(no touchpoint)": -2.5}
+    # A touch that is no conversion has no value to read: it stays, and what its column says does not matter.
+    assert linear == {"DISPLAY": 2.5, "EMAIL": 2.5, "(no touchpoint)": -2.5}
 
 
 def test_without_a_conversion_column_a_value_is_a_conversion(tmp_path):

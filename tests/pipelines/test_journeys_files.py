@@ -2,6 +2,7 @@
 
 import json
 import random
+from datetime import datetime
 
 import polars as pl
 import pyarrow as pa
@@ -71,6 +72,22 @@ def test_a_step_that_nobody_took_is_named_with_those_there_are():
     rows = pa.table([["1"], [0], ["view"]], names=STEPS_TAKEN.names).cast(STEPS_TAKEN)
     with pytest.raises(UsageError, match="the steps are view"):
         answer([rows], Question("view", "order"))
+
+
+def test_steps_from_the_future_are_refused_and_one_person_may_have_a_million(tmp_path):
+    minutes = pl.datetime_range(pl.datetime(2010, 1, 1), pl.datetime(2013, 1, 1), "1m", eager=True)[:1_000_000]
+    many = pl.DataFrame({"person": "many", "time": minutes}).with_row_index("n")
+    steps = many.select("person", "time", pl.when(pl.col("n") % 2 == 0).then(pl.lit("view")).otherwise(pl.lit("buy")))
+    odd = pl.DataFrame({"person": ["late", "one"], "time": [datetime(2999, 1, 1), datetime(2010, 1, 1)],
+                        "step": ["view", "never_seen"]})  # fmt: skip
+    pl.concat([steps.rename({"literal": "step"}), odd], how="vertical_relaxed").write_parquet(tmp_path / "e.parquet")
+    found = facts("--events", str(tmp_path / "e.parquet"), "--from", "view", "--to", "buy",
+                  "--rejects", str(tmp_path / "r.csv"))  # fmt: skip
+    assert (found["rows"], found["persons"], found["rejected"]) == (1_000_001, 2, {"in_the_future": 1})
+    assert (found["arrived"], found["started"], found["median_seconds"]) == (1, 1, 60.0)
+    assert pl.read_csv(tmp_path / "r.csv")["reason"].to_list() == ["time is later than now"]
+    whole = facts("--events", str(tmp_path / "e.parquet"), "--to", "buy")
+    assert whole["journeys"] == 500_001 and {row["begins at"] for row in whole["entries"]} == {"view", "never_seen"}
 
 
 def test_durations_are_told_in_the_unit_a_person_would_use():

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from transforms.gold.attribution.touchpoints import TOUCHPOINTS, VALUE_UNITS
 from transforms.io.column_map import Target
+from transforms.own_rows import ONLY_WHERE
 
 TARGETS = (
     Target("person", True, ("personid", "visitorid", "visitor", "userid", "user", "customerid", "customer", "clientid",
@@ -24,7 +25,7 @@ OWN: pa.Schema = pa.schema(
         pa.field("channel", pa.string()),
         pa.field("time", pa.timestamp("us", tz="UTC"), nullable=False),
         pa.field("conversion", pa.bool_()),
-        pa.field("value", pa.decimal128(14, 4)),
+        pa.field("value", pa.decimal128(14, 4), metadata={ONLY_WHERE: b"conversion"}),
     ]
 )
 
@@ -32,8 +33,8 @@ OWN: pa.Schema = pa.schema(
 def touchpoints_of(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows typed by OWN as rows of TOUCHPOINTS; channels lose outer spaces.
 
-    Without a conversion column, a row with a value above 0 is a conversion. A value of a row that is none is ignored;
-    a negative value (a refund) takes from the value of its channels, and no value is 0.
+    Without a conversion column, a row with a value above 0 is a conversion. A value of a row that is none is not read,
+    whatever it holds; a negative value (a refund) takes from the value of its channels, and no value is 0.
     """
     value = pl.col("value") if "value" in rows.columns else pl.lit(None, pl.Decimal(14, 4))
     units = (value.cast(pl.Decimal(18, 4)).to_physical().cast(pl.Int64)).alias("value_units")
