@@ -264,15 +264,24 @@ def test_views_are_as_worked_out_by_hand(warehouse, lake):
     assert (cohort["COHORT_CUSTOMERS"], cohort["CUSTOMERS"], cohort["RETENTION_SHARE"]) == (3, 3, 1.0)
     [funnel] = rows(warehouse, "SELECT * FROM CUSTOMER_BEHAVIOR.V_FUNNEL")  # every session saw P0 and used the cart
     assert [funnel[n] for n in ("SESSIONS", "SAW_PRODUCT", "USED_CART", "CONVERTED")] == [6, 6, 6, 3]
-    # customer n bought in sessions n and n + 3, each 20 minutes before its transaction; n + 3 is even where n is odd
-    credit = {row["CHANNEL_NAME"]: row for row in rows(warehouse, "SELECT * FROM CUSTOMER_BEHAVIOR.V_ATTRIBUTION")}
-    assert {name: (row["FIRST_TOUCH_ORDERS"], row["LAST_TOUCH_ORDERS"]) for name, row in credit.items()} == {
-        "ORGANIC": (4, 3),
-        "EMAIL": (2, 3),
-    }
-    assert credit["ORGANIC"]["LINEAR_ORDERS"] == pytest.approx(3.5)
-    total = sum(row["LINEAR_REVENUE"] for row in credit.values())
-    assert total == pytest.approx(6 * 10.25 + 15)
+
+
+def test_attribution_is_that_of_gold_with_what_campaigns_cost(warehouse, lake):
+    write(lake, "CAMPAIGNS", [{"CAMPAIGN_ID": "K1", "CAMPAIGN_NAME": "Winter", "SPENT_AMOUNT": Decimal("40.00")}])
+    credit = [("channel", "EMAIL", "markov_1", 2.5, 60.0), ("campaign", "K1", "shapley", 2.0, 50.0),
+              ("campaign", "K1", "last", 1.0, 20.0), ("campaign", "(ORGANIC)", "last", 3.0, 70.0)]  # fmt: skip
+    names = ("level", "channel", "model", "conversions", "value")
+    write(lake, "ATTRIBUTION", [dict(zip(names, row, strict=True), currency="GBP") for row in credit])
+    warehouse.load(str(lake), DAY)
+    found = rows(warehouse, "SELECT * FROM CUSTOMER_BEHAVIOR.V_ATTRIBUTION ORDER BY ORDERS")
+    assert [(r["CHANNEL_NAME"], r["CAMPAIGN_ID"], r["CAMPAIGN_NAME"], r["MODEL"], r["REVENUE"]) for r in found] == [
+        (None, "K1", "Winter", "last", 20.0),
+        (None, "K1", "Winter", "shapley", 50.0),
+        ("EMAIL", None, None, "markov_1", 60.0),
+        (None, "(ORGANIC)", None, "last", 70.0),
+    ]
+    assert [r["RETURN_ON_SPEND"] for r in found] == [-0.5, 0.25, None, None]
+    assert all(table.good for table in warehouse.check(str(lake)))
 
 
 def test_recommendations_that_are_not_there_yet_are_empty_and_count_once_they_are(warehouse, lake):

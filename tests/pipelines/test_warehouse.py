@@ -17,7 +17,7 @@ def said(capsys):
 def test_a_lake_is_loaded_checked_and_asked(tmp_path, capsys):
     lake, path = str(fill(tmp_path / "lake")), str(tmp_path / "w.duckdb")
     run_init(path, True)
-    assert len(said(capsys)["applied"]) == 6
+    assert len(said(capsys)["applied"]) == 7
     for status in ("loaded", "unchanged"):
         run_load(path, lake, Run("warehouse", started_at=WHEN), True)
         assert {table["status"] for table in said(capsys)["tables"]} == {status}

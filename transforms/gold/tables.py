@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from transforms.contracts import CONTRACTS
 from transforms.gold import customer_360
-from transforms.gold.attribution.attribute import ATTRIBUTION, PathCounts, attribute, count_paths
+from transforms.gold.attribution.attribute import LEVELLED, PathCounts, attribute, count_paths
 from transforms.gold.attribution.chain import SETS, STEPS, sum_sets, sum_steps
 from transforms.gold.attribution.credits import CREDITS, sum_credits
 from transforms.gold.attribution.returns import CAMPAIGN_RETURNS, campaign_returns
@@ -80,12 +80,9 @@ _RATES = messages.rates(messages.RATES.empty_table(), ("channel", "month")).sche
 _FATIGUE = messages.rates(messages.RATES.empty_table(), ("channel", "messages_before")).schema
 _TRANSITIONS = journeys.transition_shares(journeys.TRANSITIONS.empty_table()).schema
 _TIMES = journeys.time_to_convert(journeys.CONVERSION_TIMES.empty_table()).schema
-_LEVELLED: pa.Schema = pa.schema(
-    [pa.field("level", pa.string(), nullable=False), *ATTRIBUTION, pa.field("currency", pa.string())]
-)
 # Of all customers together; small.
 SHOP_TABLES: Mapping[str, pa.Schema] = {
-    "attribution": _LEVELLED,
+    "attribution": LEVELLED,
     "behaviour": aggregates.BEHAVIOUR,
     "behaviour_series": SERIES,
     "campaign_effects": effect.EFFECTS,
@@ -204,4 +201,4 @@ def _levelled(credit: pa.Table, level: str, currency: str | None) -> pa.Table:
     rows = pl.DataFrame(pl.from_arrow(credit)).with_columns(
         pl.lit(level).alias("level"), pl.lit(currency, pl.String).alias("currency")
     )
-    return rows.select(_LEVELLED.names).to_arrow().cast(_LEVELLED)
+    return rows.select(LEVELLED.names).to_arrow().cast(LEVELLED)

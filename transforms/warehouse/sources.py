@@ -9,6 +9,7 @@ from types import MappingProxyType
 import pyarrow as pa
 
 from transforms.contracts import contract
+from transforms.gold.attribution.attribute import LEVELLED
 from transforms.gold.fields import SCHEMA as CUSTOMER_360
 from transforms.sessions.summarise import SESSIONS
 
@@ -54,6 +55,7 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
         "CAMPAIGNS": _silver("campaigns"),
         "CUT_SESSIONS": Source("silver/sessions", SESSIONS),
         "CUSTOMER_360": Source("gold/customer_360", CUSTOMER_360, whole=True),
+        "ATTRIBUTION": Source("gold/attribution", LEVELLED, whole=True),
         "RECOMMENDATIONS": Source("gold/recommendations", pa.schema(_RECOMMENDATIONS)),
         "PERSONALIZATION_EVENTS": Source("gold/personalization_events", pa.schema(_PERSONALIZATION)),
     }

@@ -24,6 +24,10 @@ ATTRIBUTION: pa.Schema = pa.schema(
         pa.field("conversions_share", pa.float64()),  # of all conversions; null when there is none
     ]
 )
+# As gold keeps it: credit of channels and credit of campaigns.
+LEVELLED: pa.Schema = pa.schema(
+    [pa.field("level", pa.string(), nullable=False), *ATTRIBUTION, pa.field("currency", pa.string())]
+)
 
 
 @dataclass(frozen=True)
