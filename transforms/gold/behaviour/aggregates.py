@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -97,15 +98,26 @@ def merge_days(parts: Iterable[pa.Table]) -> pa.Table:
 
 
 def sum_periods(daily: pa.Table) -> pa.Table:
-    """Days, and the weeks and months they add up to; schema BEHAVIOUR, ordered by its keys."""
+    """Days, and the weeks and months they add up to; schema BEHAVIOUR, ordered by its keys.
+
+    Args:
+      daily: schema DAILY, ordered by its keys: then a period is a run of rows, and nothing is looked up or sorted.
+    """
     rows = pl.DataFrame(pl.from_arrow(daily))
-    keys = ["dimension", "key", "currency", "period", "starts_on"]
-    parts = [
-        rows.with_columns(pl.lit(name).alias("period"), pl.col("day").dt.truncate(every).alias("starts_on"))
-        for name, every in PERIODS.items()
-    ]
-    total = pl.concat(parts).group_by(keys).agg(pl.col(COUNTS).sum())
-    return total.sort(keys).select(BEHAVIOUR.names).to_arrow().cast(BEHAVIOUR)
+    series = rows.select(pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in _KEYS[:-1]))
+    opens = series.to_series().to_numpy().copy()
+    opens[:1] = True
+    number = np.cumsum(opens)
+    parts, numbers = [], []
+    for name, every in sorted(PERIODS.items()):  # as they are ordered in the result
+        starts_on = rows["day"].dt.truncate(every)
+        first = np.flatnonzero(opens | (starts_on != starts_on.shift()).fill_null(True).to_numpy())
+        sums = {count: np.add.reduceat(rows[count].to_numpy(), first) for count in COUNTS} if len(first) else {}
+        named = rows[first].with_columns(pl.lit(name).alias("period"), starts_on[first].alias("starts_on"))
+        parts.append(named.with_columns(pl.Series(count, total) for count, total in sums.items()))
+        numbers.append(number[first])
+    order = np.argsort(np.concatenate(numbers), kind="stable")
+    return pl.concat(parts).select(BEHAVIOUR.names)[order].to_arrow().cast(BEHAVIOUR)
 
 
 def _rows(bucket: Mapping[str, pa.Table], name: str, as_of: datetime) -> pl.DataFrame:

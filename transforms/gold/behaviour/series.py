@@ -74,36 +74,42 @@ def unusual_days(values: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarr
 
 @dataclass(frozen=True)
 class Forecast:
-    """`mean` and standard deviation of each day to come; `model`: "ets" or "seasonal_naive"."""
+    """`mean` and standard deviation of each day to come; `model`: "ets" or "seasonal_naive"; `found`: parameters."""
 
     mean: np.ndarray
     deviation: np.ndarray
     model: str
+    found: np.ndarray | None = None
+
+    def surprise(self, came: np.ndarray) -> float:
+        """How many deviations what came was off: 1 is as foreseen."""
+        return float(np.sqrt(np.mean(((came - self.mean) / np.maximum(self.deviation, 1e-12)) ** 2)))
 
 
 def forecast(values: np.ndarray, horizon: int) -> Forecast | None:
     """The days to come, by the model that was nearer on the last days; None for fewer than four weeks.
 
     ETS(A, Ad, A) with a weekly season competes with "as on this day of last week" on the last two weeks (longer
-    series: four), fitted without them, by mean absolute error.
+    series: four), fitted without them, by mean absolute error; the winner goes on with the parameters it won with.
     """
     if len(values) < _SMALLEST_ETS:
         return None
     held = 4 * WEEK if len(values) >= 3 * _SMALLEST_ETS else 2 * WEEK
     known, rest = values[:-held], values[-held:]
     models = (_ets, _naive) if len(known) >= _SMALLEST_ETS else (_naive,)
-    errors = [np.abs(model(known, held).mean - rest).mean() for model in models]
-    return models[int(np.argmin(errors))](values, horizon)
+    told = [model(known, held) for model in models]
+    best = int(np.argmin([np.abs(one.mean - rest).mean() for one in told]))
+    return models[best](values, horizon, told[best].found)
 
 
-def _naive(values: np.ndarray, horizon: int) -> Forecast:
+def _naive(values: np.ndarray, horizon: int, _: np.ndarray | None = None) -> Forecast:
     """Variance grows with each week (Hyndman and Athanasopoulos, Forecasting: Principles and Practice, 5.5)."""
     steps = np.arange(horizon)
     deviation = np.sqrt(np.mean((values[WEEK:] - values[:-WEEK]) ** 2)) * np.sqrt(steps // WEEK + 1)
     return Forecast(values[-WEEK:][steps % WEEK], deviation, "seasonal_naive")
 
 
-def _ets(values: np.ndarray, horizon: int) -> Forecast:
+def _ets(values: np.ndarray, horizon: int, found: np.ndarray | None = None) -> Forecast:
     if np.ptp(values) == 0:
         return Forecast(np.full(horizon, values[0]), np.zeros(horizon), "ets")
     import pandas as pd
@@ -115,10 +121,10 @@ def _ets(values: np.ndarray, horizon: int) -> Forecast:
         warnings.simplefilter("ignore")  # of convergence: the holdout decides whether the fit is any good
         model = ETSModel(series, error="add", trend="add", damped_trend=True, seasonal="add", seasonal_periods=WEEK,
                          initialization_method="heuristic")  # fmt: skip
-        fitted = model.fit(disp=False, maxiter=200)
+        fitted = model.fit(disp=False, maxiter=200) if found is None else model.smooth(found)
         told = fitted.get_prediction(start=len(values), end=len(values) + horizon - 1)
     deviation = np.sqrt(np.asarray(told.forecast_variance))
-    return Forecast(np.asarray(told.predicted_mean) * scale, deviation * scale, "ets")
+    return Forecast(np.asarray(told.predicted_mean) * scale, deviation * scale, "ets", np.asarray(fitted.params))
 
 
 def analyse_series(
