@@ -63,7 +63,7 @@ def read_ledger(sources: Sequence[Source], as_of: date | None, refusals: Refusal
     """The orders of all files up to `as_of`; by default up to now, since what is later is a clock gone wrong."""
     last = as_of or datetime.now(UTC).date()
     limit = datetime(last.year, last.month, last.day, tzinfo=UTC) + timedelta(days=1)
-    parts = []
+    parts, later = [], []
     for rows in typed_batches(sources, OWN, refusals):
         orders, left_out = orders_of(rows)
         result.rows += rows.height
@@ -73,10 +73,20 @@ def read_ledger(sources: Sequence[Source], as_of: date | None, refusals: Refusal
             if count:
                 result.left_out[rule] = result.left_out.get(rule, 0) + count
         parts.append(known)
+        later.append(orders.filter(pl.col("at") >= limit)["at"].min())
     orders = pl.concat(parts) if parts else pl.DataFrame()
     if not orders.height:
-        raise UserError("no row can be used", remedy="check the columns printed above; name them with --map")
+        raise _no_order(min((at for at in later if isinstance(at, datetime)), default=None), as_of, result)
     return open_ledger(orders.to_arrow(compat_level=pl.CompatLevel.oldest()))
+
+
+def _no_order(earliest: datetime | None, as_of: date | None, result: Valued) -> UserError:
+    """Why there is nothing to value; `earliest`: the first order later than is known."""
+    if earliest is not None:
+        limit = f"after --as-of {as_of}" if as_of else "in the future"
+        return UserError(f"all orders are {limit}", f"the earliest is of {earliest:%Y-%m-%d}", "give a later --as-of")
+    why = ", ".join(f"{count:,} {_WHY[rule]}" for rule, count in sorted(result.left_out.items()))
+    return UserError("no row can be used", why, "check the columns printed above; name them with --map")
 
 
 def run_clv(
@@ -115,7 +125,7 @@ def run_clv(
                 totals.add(rows)
         result.rejected, result.customers = refusals.counts, len(ledger)
     _say_fit(ledger, valuation, out)
-    _say_contest(valuation, out)
+    _say_contest(valuation, rules, out)
     _say_value(totals, valuation, out)
     seconds = perf_counter() - start
     out.say(
@@ -176,7 +186,7 @@ def _say_fit(ledger: Ledger, valuation: Valuation, out: Output) -> None:
     out.facts["parameters"] = parameters
 
 
-def _say_contest(valuation: Valuation, out: Output) -> None:
+def _say_contest(valuation: Valuation, rules: ValueRules, out: Output) -> None:
     contest, best = valuation.contest, valuation.served[valuation.fitted.base_days]
     days = contest.holdout_days
     standing = contest.standing
@@ -189,10 +199,12 @@ def _say_contest(valuation: Valuation, out: Output) -> None:
     }
     if not latest:
         out.say(
-            f"no holdout: the history is shorter than three times {days} days, or has too few customers;"
+            f"no holdout: the history is shorter than twice {days} days, or has too few customers;"
             f" {MODELS[best]} serves, unproven (try a shorter --holdout)"
         )
         return
+    if days < rules.holdout_days:
+        out.say(f"the history is too short to hold out {rules.holdout_days} days: the models are judged by {days}")
     origins = " and ".join(_date(o.outlook.known.day) for o in reversed(contest.judged))
     out.say(f"holdout: all models fitted on what was known on {origins}, judged by the {days} days after")
     order = sorted(latest.values(), key=lambda score: standing.get(score.model, float("inf")))

@@ -74,7 +74,7 @@ def test_real_churn_is_foreseen_better_than_by_recency():
 def test_reasons_add_up_to_the_log_odds(learned):
     ledger, model = learned
     known = active(know(ledger, ledger.last_day), RULES)
-    rows, names = matrix(known, False, RULES.horizon_days)
+    rows, names = matrix(known)
     probability = model.probability(known)
     base = np.mean([predict(b, rows, pred_contrib=True)[:, -1] for b in model.boosters], axis=0)
     odds = model.reasons(known).sum(axis=1) + model.slope * base + model.offset

@@ -116,7 +116,7 @@ def test_features_read_nothing_later_than_their_day(rows, after):
     if not past:
         return
     whole, only_past = know(open_ledger(table(same)), day), know(open_ledger(table(past)), day)
-    assert np.array_equal(matrix(whole, False, 90)[0], matrix(only_past, False, 90)[0], equal_nan=True)
+    assert np.array_equal(matrix(whole)[0], matrix(only_past)[0], equal_nan=True)
 
 
 def test_bought_and_sent_back_on_one_day_is_no_order():

@@ -14,7 +14,7 @@ from transforms.gold.value.contest import rank_correlation
 from transforms.gold.value.features import happened, know
 from transforms.gold.value.forecast import NAIVE, Outlook, fit
 from transforms.gold.value.ledger import ORDERS, open_ledger
-from transforms.gold.value.lifetime import CUSTOMER_VALUE, ValueRules, value_customers, value_rows
+from transforms.gold.value.lifetime import CUSTOMER_VALUE, ValueRules, foresee, value_customers, value_rows
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,24 @@ def test_fitted_on_nine_months_the_served_model_beats_every_naive_one_on_the_res
             assert rank_correlation(mine, was) > rank_correlation(theirs, was), name
 
 
+@pytest.mark.parametrize("half", [150, 187])
+def test_as_long_as_all_that_is_known_is_foreseen_better_than_by_the_last_period(retail, half):
+    """The year after a year cannot be held out; half a year after half a year is what there is to see it by."""
+    origin = retail.first_day + half
+    seen = retail.until(origin)
+    valuation = value_customers(seen, ValueRules(holdout_days=half))
+    assert valuation.fitted.base_days == half // 3 and valuation.contest.judged  # judged by what could be held out
+    known = know(seen, origin)
+    came = happened(retail, known.who, origin, origin + half)
+    outlook = Outlook(valuation.fitted, seen, known)
+    said, last = foresee(valuation, outlook, half), happened(seen, known.who, origin - half, origin)
+    for which in (0, 1):
+        assert rank_correlation(said[which], came[which]) > rank_correlation(last[which], came[which])
+        assert np.abs(said[which] - came[which]).mean() < np.abs(last[which] - came[which]).mean() * 1.005
+        unleaned = outlook.of(valuation.served[half], half)[which]
+        assert said[which].sum() == pytest.approx(unleaned.sum(), rel=0.02)
+
+
 @pytest.fixture(scope="module")
 def valued():
     ledger = planted(1_500, 500)
@@ -65,7 +83,7 @@ def test_an_origin_foresees_what_it_would_have_foreseen_on_that_day(valued):
     origin = valuation.contest.judged[0]
     day = origin.outlook.known.day
     alone = Outlook(fit(ledger.until(day), day, 90), ledger.until(day), know(ledger.until(day), day))
-    assert len(origin.outlook.fitted.able) == 8
+    assert len(origin.outlook.fitted.able) == 9
     for model in origin.outlook.fitted.able:
         assert np.array_equal(origin.outlook.of(model, 90), alone.of(model, 90)), model
 

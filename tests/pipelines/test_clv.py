@@ -77,7 +77,7 @@ def test_rows_that_do_not_count_are_counted(tmp_path):
         ({"as_of": "tomorrow"}, UsageError, "tomorrow"),
         ({"maps": ["amount=nothing"]}, UserError, "nothing"),
         ({"maps": ["order_id=amount"]}, UserError, "--map amount="),
-        ({"as_of": "2001-01-01"}, UserError, "no row can be used"),
+        ({"as_of": "2001-01-01"}, UserError, r"after --as-of 2001-01-01 \(the earliest is of 2024-01-01\)"),
     ],
 )
 def test_wrong_use_says_what_and_leaves_no_file(tmp_path, changed, error, word):
@@ -86,6 +86,17 @@ def test_wrong_use_says_what_and_leaves_no_file(tmp_path, changed, error, word):
     with pytest.raises(error, match=word):
         run_clv(str(tmp_path / "o.csv"), str(tmp_path / "v.csv"), **given | changed, as_json=True)
     assert not (tmp_path / "v.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("row", "word"),
+    [("2999-01-01,10.00,", "in the future"), ("2024-01-01,10.00,FAILED", r"no row can be used \(1 cancelled")],
+)
+def test_a_file_without_a_usable_order_says_why(tmp_path, row, word):
+    (tmp_path / "o.csv").write_text(f"customer,date,amount,status\na,{row}\n")
+    with pytest.raises(UserError, match=word):
+        run_clv(str(tmp_path / "o.csv"), str(tmp_path / "v.csv"), maps=[], holdout="90d", model="", as_of=None,
+                rejects=None, format=None, as_json=True)  # fmt: skip
 
 
 def test_odd_customers_have_a_defined_answer(tmp_path):

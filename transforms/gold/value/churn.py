@@ -77,13 +77,13 @@ class ChurnModel:
     unseen: ChurnScore
 
     def probability(self, known: Known) -> np.ndarray:
-        rows, _ = matrix(known, False, self.rules.horizon_days)
+        rows, _ = matrix(known)
         odds = np.mean([predict(booster, rows, raw_score=True) for booster in self.boosters], axis=0)
         return expit(self.slope * odds + self.offset)
 
     def reasons(self, known: Known) -> np.ndarray:
         """What each column adds to the log odds, one column a feature."""
-        rows, _ = matrix(known, False, self.rules.horizon_days)
+        rows, _ = matrix(known)
         parts = [predict(booster, rows, pred_contrib=True)[:, :-1] for booster in self.boosters]
         return self.slope * np.mean(parts, axis=0)
 
@@ -111,12 +111,12 @@ def learn_churn(ledger: Ledger, rules: ChurnRules = ChurnRules()) -> ChurnModel 
     every = -(-len(ledger) * len(days) // MOST_ROWS)
     seen = ledger if every <= 1 else ledger.take(np.arange(len(ledger)) % every == 0)
     windows = [active(know(seen, day), rules) for day in days]
-    rows = np.concatenate([matrix(known, False, rules.horizon_days)[0] for known in windows])
+    rows = np.concatenate([matrix(known)[0] for known in windows])
     gone = np.concatenate([churned(seen, known, rules) for known in windows]).astype(float)
     fold = np.concatenate([known.who for known in windows]) % _FOLDS
     if len(rows) < LEAST_ROWS or not 0 < gone.mean() < 1:
         return None
-    names = tuple(matrix(windows[0], False, rules.horizon_days)[1])
+    names = tuple(matrix(windows[0])[1])
     boosters = tuple(
         boost(rows[fold != f], gone[fold != f], names, objective="binary", **_SMALL) for f in range(_FOLDS)
     )
@@ -217,7 +217,7 @@ def churn_rows(ledger: Ledger, model: ChurnModel | None, rules: ChurnRules, day:
     columns: dict[str, np.ndarray | pl.Series] = {}
     if model is not None and len(known.who):
         columns["churn_probability"] = model.probability(known)
-        rows, _ = matrix(known, False, rules.horizon_days)
+        rows, _ = matrix(known)
         columns |= _reasons(rows, model.reasons(known), model.names)
     scored = pl.DataFrame({"row": known.who, **columns})
     table = pl.DataFrame({"customer_id": ledger.customers, "churn_status": pl.Series(status, dtype=pl.String)})

@@ -15,8 +15,9 @@ ORIGINS = 3  # how many days to judge from, at most: one, two and three holdouts
 LEAST_CUSTOMERS = 50
 # Standings this close are chance. An average of unlike models then goes first, as it holds up best when times change.
 LEVEL = 0.01
-PREFERRED = ("blend", "consensus", "learned", "mbg_nbd", "bg_nbd", *NAIVE)
+PREFERRED = ("blend", "consensus", "habit", "learned", "mbg_nbd", "bg_nbd", *NAIVE)
 MOST_CUSTOMERS = 20_000  # judged, every k-th id
+_SHORTEST = 42  # days of history: a fortnight foreseen from four weeks
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,28 @@ class Contest:
 def hold(ledger: Ledger, holdout_days: int) -> Contest:
     """Fits all models at each origin and judges them by the `holdout_days` after it.
 
-    An origin needs twice the holdout before it, since what is learned needs a past and a future of its own, and
-    LEAST_CUSTOMERS. Customers are those with an order by then; who first came later is nobody's to foresee.
+    An origin needs LEAST_CUSTOMERS, and twice the holdout before it, since what is learned needs a past and a future of
+    its own; where no day has that, once (see `learn`). Customers are those with an order by then; who first came later
+    is nobody's to foresee.
     """
     every = -(-len(ledger) // MOST_CUSTOMERS)
     seen = ledger if every <= 1 else ledger.take(np.arange(len(ledger)) % every == 0)
-    days = [ledger.last_day - holdout_days * (i + 1) for i in range(ORIGINS)]
-    judged = (_judge(seen, day, holdout_days) for day in days if day - ledger.first_day >= 2 * holdout_days)
+    days = _origins(ledger, holdout_days)
+    judged = (_judge(seen, day, holdout_days) for day in days)
     return Contest([origin for origin in judged if origin is not None], holdout_days)
+
+
+def _origins(ledger: Ledger, holdout_days: int) -> list[int]:
+    """Days with twice as much before them; if there is none, the latest, if as much is known before it."""
+    days = [ledger.last_day - holdout_days * (i + 1) for i in range(ORIGINS)]
+    known = [day for day in days if day - ledger.first_day >= 2 * holdout_days]
+    return known or [day for day in days[:1] if day - ledger.first_day >= holdout_days]
+
+
+def provable(ledger: Ledger, holdout_days: int) -> int:
+    """The holdout; where the history is too short for it, a third of the history; of one of weeks it is hopeless."""
+    known = ledger.last_day - ledger.first_day
+    return holdout_days if _origins(ledger, holdout_days) or known < _SHORTEST else known // 3
 
 
 def _judge(ledger: Ledger, day: int, holdout_days: int) -> Judged | None:

@@ -87,7 +87,7 @@ def happened(ledger: Ledger, who: np.ndarray, after: int, until: int) -> tuple[n
     return orders[high] - orders[low], np.maximum(0.0, value[high] - value[low])
 
 
-def matrix(known: Known, season: bool, horizon_days: int) -> tuple[np.ndarray, list[str]]:
+def matrix(known: Known) -> tuple[np.ndarray, list[str]]:
     """The columns that the learned models read, and their names."""
     since, age = known.day - known.last, known.day - known.first
     gap = np.where(known.days > 1, (known.last - known.first) / np.maximum(known.days - 1, 1), np.nan)
@@ -110,8 +110,4 @@ def matrix(known: Known, season: bool, horizon_days: int) -> tuple[np.ndarray, l
     for i, window in enumerate(WINDOWS_DAYS):
         columns[f"orders_{window}_days"] = known.window_orders[:, i]
         columns[f"value_{window}_days"] = known.window_value[:, i]
-    if season:
-        angle = 2 * np.pi * ((known.day + horizon_days / 2) % YEAR_DAYS) / YEAR_DAYS
-        columns["season_sin"] = np.full(len(since), np.sin(angle))
-        columns["season_cos"] = np.full(len(since), np.cos(angle))
     return np.column_stack(list(columns.values())), list(columns)

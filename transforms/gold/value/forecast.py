@@ -26,6 +26,7 @@ CLASSIC = {
 _MIXED = {
     "blend": "geometric mean of learned and the likelier classic pair",
     "consensus": "mean of learned, the likelier classic pair and the last period",
+    "habit": "three fifths the last period, a fifth learned, a fifth the likelier classic pair",
 }
 MODELS = {**CLASSIC, "learned": "gradient boosting on rolling windows", **_MIXED, **NAIVE}
 _TINY = 1e-9
@@ -106,23 +107,33 @@ class Outlook:
 
     def _learned(self, model: str, days: int) -> Pair:
         """Of another horizon than the one that was learned: stretched as the likelier classic model grows."""
-        fitted = self.fitted
-        assert fitted.learned is not None
-        if days == fitted.base_days:
-            return fitted.learned.foresee(self.known)
-        orders, value = self.of(model, fitted.base_days)
-        growth = np.full(len(orders), days / fitted.base_days)
-        if fitted.likelier is not None:
-            now, base = (self.of(fitted.likelier, d)[0] for d in (days, fitted.base_days))
-            growth = np.where(base > _TINY, now / np.maximum(base, _TINY), growth)
+        learned = self.fitted.learned
+        assert learned is not None
+        growth = np.ones(len(self.known.who))
+        if days != learned.horizon_days:
+            growth *= days / learned.horizon_days
+            if self.fitted.likelier is not None:
+                now, base = (self.of(self.fitted.likelier, d)[0] for d in (days, learned.horizon_days))
+                growth = np.where(base > _TINY, now / np.maximum(base, _TINY), growth)
+        orders, value = (told * season for told, season in zip(self._steady, learned.season(days), strict=True))
         return orders * growth, value * growth
+
+    @cached_property
+    def _steady(self) -> Pair:
+        """What was learned, whatever the season."""
+        assert self.fitted.learned is not None
+        return self.fitted.learned.foresee(self.known)
 
     def _mixed(self, model: str, days: int) -> Pair:
         learned, classic = self.of("learned", days), self.of(str(self.fitted.likelier), days)
         if model == "blend":
             return np.sqrt(learned[0] * classic[0]), np.sqrt(learned[1] * classic[1])
         last = self.of("last_period", days)
-        return (learned[0] + classic[0] + last[0]) / 3.0, (learned[1] + classic[1] + last[1]) / 3.0
+        share = 1.0 / 3.0 if model == "consensus" else 0.2
+        orders, value = (
+            share * (a + b) + (1.0 - 2.0 * share) * c for a, b, c in zip(learned, classic, last, strict=True)
+        )
+        return orders, value
 
     def _naive(self, model: str, days: int) -> Pair:
         if model == "mean":
@@ -133,8 +144,11 @@ class Outlook:
         return last if model == "last_period" else (last[0] * self.fitted.scale[0], last[1] * self.fitted.scale[1])
 
 
-def fit(ledger: Ledger, day: int, base_days: int) -> Fitted:
-    """Fits every model to what the ledger tells up to the end of `day`; later entries are not read."""
+def fit(ledger: Ledger, day: int, base_days: int, learned_days: int | None = None) -> Fitted:
+    """Fits every model to what the ledger tells up to the end of `day`; later entries are not read.
+
+    `learned_days`: the horizon of what is learned, where it is not to be `base_days`.
+    """
     ledger = ledger.until(day)
     known = know(ledger, day)
     histories = Histories.of(*known.weeks)
@@ -147,7 +161,7 @@ def fit(ledger: Ledger, day: int, base_days: int) -> Fitted:
         classic=classic,
         worth=gamma_gamma.fit(known.days, known.mean_value) if paying >= LEAST_REPEATERS else None,
         orders_per_day=float(known.orders.sum() / max(known.days.sum(), 1.0)),
-        learned=learn(ledger, base_days),
+        learned=learn(ledger, learned_days or base_days),
         histories=len(histories.x),
         customers=len(known.who),
         **_naive(ledger, day, base_days),
@@ -155,12 +169,19 @@ def fit(ledger: Ledger, day: int, base_days: int) -> Fitted:
 
 
 def _naive(ledger: Ledger, day: int, base_days: int) -> dict[str, tuple[float, float]]:
-    """What the last period was beside the one before, for customers known at its start; and its mean."""
-    before = know(ledger, day - base_days)
-    recent = happened(ledger, before.who, day - base_days, day)
-    earlier = happened(ledger, before.who, day - 2 * base_days, day - base_days)
+    """What the last period was beside the one before, for customers known at its start; and its mean.
+
+    Where less than two periods are known nothing is scaled, and the mean is that of the later half, for as many days.
+    """
+    known_days = day - ledger.first_day
+    short = 2 * base_days > known_days
+    period = max(1, known_days // 2) if short else base_days
+    before = know(ledger, day - period)
+    recent = happened(ledger, before.who, day - period, day)
+    earlier = happened(ledger, before.who, day - 2 * period, day - period)
     scale = [
-        float(now.sum() / then.sum()) if then.sum() > 0 else 1.0 for now, then in zip(recent, earlier, strict=True)
+        float(now.sum() / then.sum()) if then.sum() > 0 and not short else 1.0
+        for now, then in zip(recent, earlier, strict=True)
     ]
-    mean = [float(now.mean()) if len(now) else 0.0 for now in recent]
+    mean = [float(now.mean()) * base_days / period if len(now) else 0.0 for now in recent]
     return {"scale": (scale[0], scale[1]), "mean": (mean[0], mean[1])}

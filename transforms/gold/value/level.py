@@ -43,10 +43,10 @@ def calibrate(windows: list[Window], day: int, horizon_days: int, settled_day: i
     ordered = sorted(windows, key=lambda window: window.day)
     days = np.array([window.day for window in ordered])
     levels = np.array([_level(window, slope) for window in ordered])
-    return slope, _foreseen(days, levels, day, horizon_days, settled_day)
+    return slope, foresee_level(days, levels, day, horizon_days, settled_day)
 
 
-def _foreseen(days: np.ndarray, levels: np.ndarray, day: int, horizon_days: int, settled_day: int) -> float:
+def foresee_level(days: np.ndarray, levels: np.ndarray, day: int, horizon_days: int, settled_day: int) -> float:
     """The level of the horizon after `day`.
 
     Where the windows reach a year back: that of the same time a year ago, moved by what other windows moved since

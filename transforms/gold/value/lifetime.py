@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,13 +11,15 @@ import pyarrow as pa
 
 from transforms.errors import UsageError
 from transforms.gold.value.bounds import Bounds, learn_bounds
-from transforms.gold.value.contest import Contest, hold
+from transforms.gold.value.contest import Contest, hold, provable
 from transforms.gold.value.features import Known, know
-from transforms.gold.value.forecast import MODELS, Fitted, Outlook, fit
+from transforms.gold.value.forecast import MODELS, Fitted, Outlook, Pair, fit
 from transforms.gold.value.ledger import Ledger
 
 HORIZONS_DAYS = (30, 90, 365)
-_AVERAGED = "consensus"  # serves horizons that could not be held out
+_AVERAGED = "habit"  # serves horizons that could not be held out: the longer, the more of a customer's own past is told
+_LEAN = 0.2  # orders; see `foresee`
+_SAMPLE = 20_000  # customers that the leaning's totals are taken from
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class Valuation:
 
     `units`: those of the ledger it was fitted to, for a ledger of only some customers (`Ledger.in_units`).
 
-    `served`: horizon -> model; `bounds`: (orders, value) bounds of each horizon that could be held out.
+    `served`: horizon -> model; `bounds`: (orders, value) bounds of each horizon that could be held out; `lean`: of
+    those that could not, what keeps the sums of (orders, value), see `foresee`.
     """
 
     fitted: Fitted
@@ -55,6 +58,7 @@ class Valuation:
     served: dict[int, str]
     bounds: dict[int, tuple[Bounds, Bounds]]
     units: dict[str | None, float] = field(default_factory=dict)
+    lean: dict[int, Pair] = field(default_factory=dict)
 
 
 _CUSTOMERS_A_PART = 200_000
@@ -101,17 +105,56 @@ def value_customers(ledger: Ledger, rules: ValueRules = ValueRules()) -> Valuati
     """The contest, the winner, and every model fitted on all that is known.
 
     Horizons up to the holdout are served by the winner; those beyond, which nothing can prove, by the mean of unlike
-    models, since what is wrong with each differs. Without a contest the likelier classic pair serves, or the mean.
+    models, since what is wrong with each differs (see `foresee`). Without a contest the likelier classic pair serves,
+    or the mean.
+    A history too short for the holdout is judged by a shorter one, see `provable`: then the holdout is beyond it.
     """
-    contest = hold(ledger, rules.holdout_days)
-    fitted = fit(ledger, ledger.last_day, rules.holdout_days)
+    days = provable(ledger, rules.holdout_days)
+    contest = hold(ledger, days)
+    judged = contest.judged[0].outlook.fitted.learned if contest.judged else None
+    fitted = fit(ledger, ledger.last_day, days, None if judged is None else judged.horizon_days)
     wanted = (rules.model, contest.winner, fitted.likelier, "mean")
     best = next(name for name in wanted if name in fitted.able)
     beyond = best if rules.model or _AVERAGED not in fitted.able else _AVERAGED
-    served = {days: best if days <= rules.holdout_days else beyond for days in HORIZONS_DAYS}
-    served[rules.holdout_days] = best
-    bounds = {days: found for days in served if (found := _bounds(contest, served[days], days))}
-    return Valuation(fitted, contest, served, bounds, ledger.units)
+    horizons = (*HORIZONS_DAYS, days, rules.holdout_days)
+    served = {horizon: best if horizon <= days else beyond for horizon in horizons}
+    bounds = {horizon: found for horizon in served if (found := _bounds(contest, served[horizon], horizon))}
+    leaned = [horizon for horizon in served if horizon > days and beyond != best]
+    return Valuation(fitted, contest, served, bounds, ledger.units, _sums_kept(ledger, fitted, beyond, leaned))
+
+
+def foresee(valuation: Valuation, outlook: Outlook, days: int) -> Pair:
+    """(orders, value in the models' unit) of `days` by the model that serves them.
+
+    Beyond the holdout the forecasts of those who are expected to order less than about once are leaned towards nothing,
+    which is what most of them will do, and all are raised so that the sums stay: the absolute error is the smaller.
+    Who is who's next does not change, and nobody gets less than over the shorter horizon.
+    """
+    said = outlook.of(valuation.served[days], days)
+    if days not in valuation.lean:
+        return said
+    least = outlook.of(valuation.served[valuation.fitted.base_days], valuation.fitted.base_days)
+    leaned = zip(_lean(said), valuation.lean[days], least, strict=True)
+    orders, value = (np.maximum(each * kept, low) for each, kept, low in leaned)
+    return orders, value
+
+
+def _lean(said: Pair) -> Pair:
+    kept = said[0] / (said[0] + _LEAN)
+    return said[0] * kept, said[1] * kept
+
+
+def _sums_kept(ledger: Ledger, fitted: Fitted, model: str, horizons: Sequence[int]) -> dict[int, Pair]:
+    """What the leaned forecasts of `model` are to be multiplied by."""
+    every = -(-len(ledger) // _SAMPLE)
+    some = (ledger if every <= 1 else ledger.take(np.arange(len(ledger)) % every == 0)).until(fitted.day)
+    outlook = Outlook(fitted, some, know(some, fitted.day))
+    found = {}
+    for days in horizons:
+        said = outlook.of(model, days)
+        orders, value = (a.sum() / max(b.sum(), 1e-12) for a, b in zip(said, _lean(said), strict=True))
+        found[days] = (orders, value)
+    return found
 
 
 def _bounds(contest: Contest, model: str, days: int) -> tuple[Bounds, Bounds] | None:
@@ -143,7 +186,7 @@ def value_rows(ledger: Ledger, valuation: Valuation) -> pa.Table:
         for i, what in enumerate(("orders", "value")):
             unit = 1.0 if what == "orders" else _CENTS * ledger.unit[known.who]
             name = f"expected_{what}_{days}_days"
-            columns[name] = outlook.of(valuation.served[days], days)[i] / unit
+            columns[name] = foresee(valuation, outlook, days)[i] / unit
             for end, bound in zip(("low", "high"), _within(valuation, outlook, days, i), strict=False):
                 columns[f"{name}_{end}"] = bound / unit
     return _conform(ledger, known, columns, valuation)
@@ -151,7 +194,7 @@ def value_rows(ledger: Ledger, valuation: Valuation) -> pa.Table:
 
 def _within(valuation: Valuation, outlook: Outlook, days: int, which: int) -> tuple[np.ndarray, ...]:
     """Bounds of orders (`which` 0) or value (1); beyond the holdout its bounds, stretched as the forecast is."""
-    foreseen = outlook.of(valuation.served[days], days)[which]
+    foreseen = foresee(valuation, outlook, days)[which]
     if days in valuation.bounds:
         return valuation.bounds[days][which].of(foreseen)
     base = valuation.fitted.base_days
