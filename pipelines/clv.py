@@ -63,7 +63,8 @@ def read_ledger(sources: Sequence[Source], as_of: date | None, refusals: Refusal
     """The orders of all files up to `as_of`; by default up to now, since what is later is a clock gone wrong."""
     last = as_of or datetime.now(UTC).date()
     limit = datetime(last.year, last.month, last.day, tzinfo=UTC) + timedelta(days=1)
-    parts, later = [], []
+    parts: list[pl.DataFrame] = []
+    later: list[Any] = []
     for rows in typed_batches(sources, OWN, refusals):
         orders, left_out = orders_of(rows)
         result.rows += rows.height

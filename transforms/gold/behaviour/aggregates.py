@@ -108,7 +108,8 @@ def sum_periods(daily: pa.Table) -> pa.Table:
     opens = series.to_series().to_numpy().copy()
     opens[:1] = True
     number = np.cumsum(opens)
-    parts, numbers = [], []
+    parts: list[pl.DataFrame] = []
+    numbers: list[np.ndarray] = []
     for name, every in sorted(PERIODS.items()):  # as they are ordered in the result
         starts_on = rows["day"].dt.truncate(every)
         first = np.flatnonzero(opens | (starts_on != starts_on.shift()).fill_null(True).to_numpy())

@@ -58,7 +58,7 @@ class Valuation:
     served: dict[int, str]
     bounds: dict[int, tuple[Bounds, Bounds]]
     units: dict[str | None, float] = field(default_factory=dict)
-    lean: dict[int, Pair] = field(default_factory=dict)
+    lean: dict[int, tuple[float, float]] = field(default_factory=dict)
 
 
 _CUSTOMERS_A_PART = 200_000
@@ -144,7 +144,7 @@ def _lean(said: Pair) -> Pair:
     return said[0] * kept, said[1] * kept
 
 
-def _sums_kept(ledger: Ledger, fitted: Fitted, model: str, horizons: Sequence[int]) -> dict[int, Pair]:
+def _sums_kept(ledger: Ledger, fitted: Fitted, model: str, horizons: Sequence[int]) -> dict[int, tuple[float, float]]:
     """What the leaned forecasts of `model` are to be multiplied by."""
     every = -(-len(ledger) // _SAMPLE)
     some = (ledger if every <= 1 else ledger.take(np.arange(len(ledger)) % every == 0)).until(fitted.day)
@@ -152,7 +152,7 @@ def _sums_kept(ledger: Ledger, fitted: Fitted, model: str, horizons: Sequence[in
     found = {}
     for days in horizons:
         said = outlook.of(model, days)
-        orders, value = (a.sum() / max(b.sum(), 1e-12) for a, b in zip(said, _lean(said), strict=True))
+        orders, value = (float(a.sum() / max(b.sum(), 1e-12)) for a, b in zip(said, _lean(said), strict=True))
         found[days] = (orders, value)
     return found
 
