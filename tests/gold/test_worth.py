@@ -63,7 +63,7 @@ def test_scores_tell_every_model_and_which_one_serves(worth):
     scores = pl.DataFrame(worth.scores)
     assert worth.scores.schema.equals(MODEL_SCORES)
     value = scores.filter(pl.col("task") == "value")
-    assert value["model"].n_unique() == 8 and value.filter("served")["model"].n_unique() == 1
+    assert value["model"].n_unique() == 9 and value.filter("served")["model"].n_unique() == 1
     churn = scores.filter((pl.col("task") == "churn") & (pl.col("measure") == "auc"))
     assert set(churn["model"]) == {"model", "recency"} and churn["value"].is_between(0.5, 1).all()
     assert worth.valuation.contest.judged == []  # ledgers do not travel to workers
