@@ -84,18 +84,48 @@ def read_records(sources: Sequence[Source], refusals: Refusals) -> OwnRecords:
         rows = _rows(source, refusals)
         if not rows.height:
             continue
-        keys, note = _keys(rows, labels[source.file.path])
-        notes += note
+        label = labels[source.file.path]
+        keys, note = _keys(rows, label)
         named_parts.append(keys)
         records = rows.drop(ID, strict=False).insert_column(0, keys[RECORD_KEY])
         try:
             tables.append(standardise_records(records.to_arrow(compat_level=pl.CompatLevel.oldest())))
         except UserError as error:
             raise UserError(error.what, f"{source.file.path}; {error.where}", error.remedy) from None
+        notes += note + _not_understood(records, tables[-1], label)
     if not tables:
-        raise UserError("the files have no record", where=sources[0].file.path, remedy="give files with records")
+        raise _without_records(sources, refusals)
     whole = pa.concat_tables(tables, promote_options="default").combine_chunks()
     return OwnRecords(whole.replace_schema_metadata(tables[0].schema.metadata), pl.concat(named_parts), tuple(notes))
+
+
+def _without_records(sources: Sequence[Source], refusals: Refusals) -> UserError:
+    where = sources[0].file.path
+    if not refusals.counts:
+        return UserError("the files have no record", where, "give files with records")
+    why = ", ".join(f"{count:,} {rule}" for rule, count in sorted(refusals.counts.items()))
+    return UserError(f"no record can be read ({why})", where, "see the rows with --rejects FILE; text is read as UTF-8")
+
+
+def _not_understood(rows: pl.DataFrame, standard: pa.Table, source: str) -> list[str]:
+    """What to say about columns most of whose values are nothing of their kind, and about records that say nothing."""
+    known = pl.DataFrame(pl.from_arrow(standard))
+    told = []
+    for name in (n for n in known.columns if n in rows.columns and n != RECORD_KEY and known[n].dtype == pl.String):
+        lost = known[name].null_count() - rows[name].null_count()
+        if 2 * lost <= rows.height - rows[name].null_count():
+            continue
+        blank = rows[name].cast(pl.String, strict=False).str.strip_chars() == ""
+        given = rows.height - rows[name].null_count() - int(blank.sum())
+        understood = known.height - known[name].null_count()
+        if 2 * understood < given:
+            told.append(f"{source}: {understood:,} of {counted(given, 'value')} of {name} are understood")
+    values = [n for n in known.columns if n != RECORD_KEY and known[n].dtype == pl.String]
+    silent = known.select(pl.all_horizontal(pl.col(values).is_null()).sum()).item() if values else known.height
+    if silent:
+        alone = counted(silent, "record")
+        told.append(f"{source}: {alone} without any value to compare, each a person of its own")
+    return told
 
 
 def _labels(sources: Sequence[Source]) -> dict[str, str]:

@@ -32,7 +32,8 @@ def run_resolve_lake(
     as_json: bool,
 ) -> None:
     """The command `resolve` on the lake."""
-    out, rules = Output(as_json), StitchRules(look_back_seconds=parse_seconds(look_back))
+    out = Output(as_json)
+    rules = StitchRules(look_back_seconds=parse_seconds(look_back)) if look_back else None
     start = perf_counter()
     with out.working("finding who is who"):
         done, visitors = find_persons(Lake(lake), run, decided=decided, rebuild=rebuild, rules=rules)
@@ -59,9 +60,9 @@ def find_persons(
     engine: Engine = Engine(),
     decided: Sequence[tuple[str, Pair]] = (),
     rebuild: bool = False,
-    rules: StitchRules = StitchRules(),
+    rules: StitchRules | None = None,
 ) -> tuple[LakeResolved | None, TableRun | None]:
-    """Brings the persons of the lake, and then its visitors, up to silver."""
+    """Brings the persons of the lake, and then its visitors, up to silver; `rules` as in `stitch`."""
     done = resolve_lake(lake, run, decided, rebuild)
     return done, stitch(lake, run, engine, rules)
 

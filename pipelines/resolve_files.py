@@ -256,14 +256,15 @@ def _map_of(done: FilesResolved, *keys: str) -> pa.Table:
 
 def _say(done: FilesResolved, request: FilesRequest, seconds: float, out: Output) -> None:
     for note in done.records.notes:
-        out.say(note)
+        out.say(note, notes=list(done.records.notes))
     records, persons = done.people.num_rows, len(done.settled.persons.ids)
     largest = int(np.bincount(done.settled.persons.codes, minlength=1).max())
     facts = {"records": records, "persons": persons, "compared_pairs": done.scored.compared,
              "largest_person": largest, "refused_links": done.settled.refused.num_rows}  # fmt: skip
     where = f": {request.out}" if request.out else ""
+    verb = "is" if records == 1 else "are"
     out.say(
-        f"resolve: {counted(records, 'record')} are {counted(persons, 'person')}, {done.scored.compared:,} pairs"
+        f"resolve: {counted(records, 'record')} {verb} {counted(persons, 'person')}, {done.scored.compared:,} pairs"
         f" compared in {seconds:.1f} s{where}",
         out=request.out, seconds=round(seconds, 3), **facts,
     )  # fmt: skip

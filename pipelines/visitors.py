@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import zlib
+from dataclasses import asdict
 
 import apache_beam as beam
 import pyarrow as pa
@@ -17,31 +19,49 @@ from transforms.identity.follow import VISITORS, FollowPersons, StitchVisits
 from transforms.identity.persons import IDENTITY_MAP
 from transforms.identity.stitch import AFTER_LOGIN, BEFORE_LOGIN, StitchRules, device_column
 from transforms.io.delta import Amend, ReadDelta, WriteDelta, arrow_schema, open_table, read_batches
+from transforms.io.delta_property import keep_property, table_property
 from transforms.shuffle import spill_folder
 
 SCHEMA = VISITORS.append(pa.field("person_id", pa.string()))
 _REACHED = (("stitch_rule", "in", [AFTER_LOGIN, BEFORE_LOGIN]),)
 _MAP = "silver/identity_map@"
 _VISIT = ["device", "SESSION_ID", "customer", "at"]
+_KEPT = "c360.stitch_rules"
 _TIME = pa.timestamp("us", tz="UTC")
 # Table -> the column with the time of a visit.
 VISITS = {"CUSTOMER_SESSION_DATA": "SESSION_START", "CUSTOMER_BEHAVIORAL_EVENTS": "EVENT_DATE"}
 
 
-def stitch(lake: Lake, run: Run, engine: Engine = Engine(), rules: StitchRules = StitchRules()) -> TableRun | None:
-    """Makes `silver/visitors` anew if visits or identities changed; None if they did not, or nobody visited."""
+def stitch(lake: Lake, run: Run, engine: Engine = Engine(), rules: StitchRules | None = None) -> TableRun | None:
+    """Makes `silver/visitors` anew if visits, identities or rules changed; None if they did not, or nobody visited.
+
+    Args:
+      rules: the lake's from now on; by default what they are already.
+    """
     found = {name: table for name in VISITS if (table := open_table(lake.silver(CONTRACTS[name]))) is not None}
+    if not found:
+        return None
+    rules = _rules_for(lake, rules)
     map = open_table(lake.identity_map)
     inputs = tuple(f"silver/{CONTRACTS[name].path}@{table.version()}" for name, table in found.items())
     inputs += () if map is None else (f"{_MAP}{map.version()}",)
     inputs += (f"rules@{zlib.crc32(repr(rules).encode()):08x}",)
-    if not found or made_from(lake.visitors) == inputs:
+    if made_from(lake.visitors) == inputs:
         return None
     buckets = buckets_for(sum(table.count() for table in found.values()))
     with spill_folder(engine.in_process) as spill, engine.pipeline() as root:
         build(root, lake, run, tuple(found), inputs, buckets, rules, spill)
     record_commits(lake)
     return next((done for done in table_runs(lake, run) if done.table == "visitors"), None)
+
+
+def _rules_for(lake: Lake, asked: StitchRules | None) -> StitchRules:
+    """The rules asked for, which are kept with the table first; else those that are kept; else the usual ones."""
+    if asked is None:
+        kept = table_property(lake.visitors, _KEPT)
+        return StitchRules(**json.loads(kept)) if kept else StitchRules()
+    keep_property(lake.visitors, SCHEMA, _KEPT, json.dumps(asdict(asked)))
+    return asked
 
 
 def build(

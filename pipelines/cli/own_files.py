@@ -186,8 +186,12 @@ def resolve(
     ] = None,
     on: Annotated[str | None, typer.Option("--on", help="with --who: who it was on this day (UTC)")] = None,
     look_back: Annotated[
-        str, typer.Option("--look-back", help="with a lake: how far a login tells who came to the device before it")
-    ] = "30d",
+        str,
+        typer.Option(
+            "--look-back",
+            help="with a lake: how far a login tells who came to the device before it, from now on; at first 30d",
+        ),
+    ] = "",
     run_time: RunTime = None,
     json: Json = False,
 ) -> None:

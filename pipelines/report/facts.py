@@ -46,7 +46,7 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "stream_rate": ("second", "arrived", "readable"),
         "identity_scores": ("low", "high", "pairs", "one_person"),
         "identity_sizes": ("records", "persons"),
-        "identity_largest": ("rank", "records"),
+        "identity_largest": ("rank", "records", "links", "proven", "weakest"),
         "identity_borderline": ("probability", "same_person", "evidence"),
     }
 )
@@ -68,8 +68,9 @@ class ReportFacts:
       cohorts, moves, calibration, models, forecasts, funnel, flows, attribution, outlook: see `gold.gather`.
       stream: totals of what streams brought in (`arrivals.gather`). stream_delays: rows by seconds from the hub to
         bronze. stream_rate: rows a second over time.
-      identity: totals of who is who (`persons.gather`). identity_scores: pairs by probability. identity_sizes,
-        identity_largest: persons by their number of records. identity_borderline: the pairs nearest to the limit.
+      identity: totals of who is who (`persons.gather`). identity_scores: pairs by probability. identity_sizes: persons
+        by their number of records. identity_largest: the largest of them, and the links that hold them.
+        identity_borderline: the pairs nearest to the limit.
     """
 
     title: str = "Customer 360"

@@ -58,8 +58,16 @@ def _largest(facts: ReportFacts) -> str:
     rows = [row for row in facts.rows("identity_largest") if row["records"] > 1]
     if not rows:
         return ""
-    sizes = ", ".join(words.count(row["records"]) for row in rows)
-    return paragraph(f"The largest persons have {sizes} records.")
+    cells = [
+        (
+            *(words.count(row[name]) for name in ("rank", "records", "links", "proven")),
+            "–" if row["weakest"] is None else f"{row['weakest']:.3f}",
+        )
+        for row in rows
+    ]
+    about = "The largest persons. What holds two records together: links, those that prove, and the least probable."
+    head = ("rank", "records", "links", "of them proofs", "weakest")
+    return paragraph(about, "note") + table(head, cells, numbers=(0, 1, 2, 3, 4))
 
 
 def _borderline(facts: ReportFacts) -> str:

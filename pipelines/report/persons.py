@@ -33,16 +33,25 @@ def gather(lake: Lake) -> dict[str, Any]:
     totals = {"records": map.height, "persons": sizes.height, "merged_today": merged}
     totals |= {f"{kind}_today": today.filter(pl.col("kind") == kind).height for kind in ("created", "joined", "split")}
     by_size = sizes.group_by("records").agg(pl.len().alias("persons")).sort("records")
-    found = {"identity": totals, "identity_sizes": by_size, "identity_largest": _largest(sizes)}
+    found = {"identity": totals, "identity_sizes": by_size}
+    columns = ("left", "right", "probability", "kind", "same_person", "evidence")
     if open_table(lake.identity_links) is not None:
-        found |= _of_links(pl.DataFrame(read_table(lake.identity_links)))
+        links = pl.DataFrame(read_table(lake.identity_links, columns=columns))
+        found |= _of_links(links) | {"identity_largest": _largest(sizes, map, links)}
     return {name: v.to_arrow(compat_level=_OLDEST) if isinstance(v, pl.DataFrame) else v for name, v in found.items()}
 
 
-def _largest(sizes: pl.DataFrame) -> pl.DataFrame:
-    """The largest persons by rank."""
-    rows = sizes.sort("records", "person_id", descending=[True, False]).head(_LARGEST)
-    return rows.with_row_index("rank", 1).select("rank", "records")
+def _largest(sizes: pl.DataFrame, map: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
+    """The largest persons by rank: records, links between them, how many of these prove, the weakest probability."""
+    rows = sizes.sort("records", "person_id", descending=[True, False]).head(_LARGEST).with_row_index("rank", 1)
+    records = map.join(rows, on="person_id").select(left="record", rank="rank")
+    held = links.filter("same_person").join(records, on="left").group_by("rank").agg(
+        pl.len().alias("links"),
+        (pl.col("kind") == "deterministic").sum().alias("proven"),
+        pl.col("probability").min().alias("weakest"),
+    )  # fmt: skip
+    found = rows.join(held, on="rank", how="left").sort("rank")
+    return found.select("rank", "records", pl.col("links", "proven").fill_null(0), "weakest")
 
 
 def _of_links(links: pl.DataFrame) -> dict[str, Any]:

@@ -31,6 +31,12 @@ def test_common_headers_are_recognised(seen):
     assert list(found.columns.values()) == seen and found.left_over == ()
 
 
+def test_accents_do_not_matter_and_a_visitor_is_no_customer():
+    names = recognise(["Prénom", "NOM"], [Target("given", synonyms=("prenom",)), Target("last", synonyms=("nom",))], {})
+    assert list(names.columns.values()) == ["Prénom", "NOM"]
+    assert recognise(["visitor_id", "date"], [Target("CUSTOMER_ID")], {}).left_over == ("visitor_id", "date")
+
+
 def test_what_is_given_wins_and_is_said():
     found = recognise(["customer", "date", "gross", "amount", "shop"], ORDERS, {"total_amount": "gross"})
     assert found.columns == {"CUSTOMER_ID": "customer", "TRANSACTION_DATE": "date", "TOTAL_AMOUNT": "gross"}

@@ -179,7 +179,7 @@ def facts(**changes: object) -> ReportFacts:
         },
         "identity_scores": _rows("low high pairs one_person", (0.0, 0.5, 31, 0), (0.5, 1.0, 22, 21)),
         "identity_sizes": _rows("records persons", (1, 102), (2, 17), (4, 1)),
-        "identity_largest": _rows("rank records", (1, 4), (2, 2)),
+        "identity_largest": _rows("rank records links proven weakest", (1, 4, 5, 1, 0.97), (2, 2, 1, 0, 0.99)),
         "identity_borderline": _rows(
             "probability same_person evidence",
             (0.91, True, "surname +4.1, birth_date -1.2"),

@@ -182,7 +182,8 @@ def test_a_device_is_one_visitor_over_sessions_within_the_look_back_and_is_cut_w
         ("D", "S0", None, 1), ("D", "S1", "C3", 1), ("D", "S2", "C3", 1), ("D", "S2", "C3", 2), ("D", "S2", "C4", 1),
         ("D", "S2", "C4", 1), ("E", "S3", None, 1),
     ], key=str)  # fmt: skip
-    assert stitch(shop.lake, shop.run("resolve")) is not None  # another look-back is another question
+    assert stitch(shop.lake, shop.run("resolve")) is None  # the look-back stays, until there is another
+    assert stitch(shop.lake, shop.run("resolve"), rules=StitchRules()) is not None
     assert {row["SESSION_ID"]: row["CUSTOMER_ID"] for row in read_table(shop.lake.visitors).to_pylist()}["S0"] == "C3"
 
 
@@ -195,7 +196,11 @@ def test_the_report_tells_who_is_who_without_naming_anybody(shop):
     links = read_table(shop.lake.identity_links)
     assert sum(row["pairs"] for row in facts.rows("identity_scores")) == links.num_rows
     drawn = identity(facts)
-    assert "Persons by their number of records" in drawn and drawn.count("<tr>") <= 11
+    largest = facts.rows("identity_largest")
+    assert [row["records"] for row in largest] == sorted((row["records"] for row in largest), reverse=True)
+    assert len(largest) == 10 and all(row["links"] >= row["records"] - 1 and row["weakest"] >= 0.5 for row in largest)
+    assert 0 < len(facts.rows("identity_borderline")) <= 10
+    assert "Persons by their number of records" in drawn and drawn.count("<tr>") <= 22
     for word in ("Farid", "Okafor", "mail.org", "High Street", "C103", *set(persons(shop).values())):
         assert word.lower() not in drawn.lower()
     assert identity(ReportFacts()) == ""

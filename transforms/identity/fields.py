@@ -23,9 +23,11 @@ RECORD_KEY = "record_key"  # unique among all records of a run; everything else 
 
 # What every other column is compared as. A column is text, a date, a time or a number; `standard.py` reads them all.
 FIELDS: Mapping[str, Field] = {
-    "given_name": Field("name", ("firstname", "forename", "givenname", "first", "fname", "vorname", "prenom")),
+    "given_name": Field("name", ("firstname", "forename", "givenname", "givennames", "given", "first", "fname",
+                                 "christianname", "vorname", "prenom", "nombre", "voornaam")),
     "middle_name": Field("name", ("middlename", "secondname", "middle", "mname")),
-    "surname": Field("name", ("lastname", "familyname", "surname", "last", "lname", "nachname", "nom")),
+    "surname": Field("name", ("lastname", "familyname", "surname", "family", "last", "lname", "nachname", "nom",
+                              "apellido", "apellidos", "cognome", "achternaam")),
     "name": Field("name", ("fullname", "name", "customername", "displayname", "artist", "artistname", "contactname")),
     "birth_date": Field("date", ("dateofbirth", "birthdate", "dob", "birthday", "geburtsdatum", "born")),
     "birth_year": Field("number", ("birthyear", "yearofbirth", "yob", "by")),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from unicodedata import normalize
 
 from transforms.errors import UsageError, UserError
 
 # Common names, as they are written without case, spaces and punctuation.
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "CUSTOMER_ID": ("customer", "customerid", "custid", "custno", "customerno", "customernumber", "clientid", "client",
-                    "userid", "user", "memberid", "buyerid", "visitorid", "kundennummer"),
+                    "userid", "user", "memberid", "buyerid", "kundennummer"),
     "TRANSACTION_ID": ("transaction", "orderid", "order", "orderno", "ordernumber", "invoice", "invoiceno", "invoiceid",
                        "receipt", "receiptid", "basketid"),
     "ITEM_ID": ("item", "lineid", "orderlineid", "lineitemid", "orderitemid"),
@@ -157,8 +158,8 @@ def has(what: str, seen: Sequence[str], targets: Sequence[Target], keyed: bool =
 
 
 def plain(name: str) -> str:
-    """The name without case, spaces and punctuation."""
-    return re.sub(r"[^0-9a-z]", "", name.lower())
+    """The name without case, accents, spaces and punctuation."""
+    return re.sub(r"[^0-9a-z]", "", normalize("NFKD", name.casefold()))
 
 
 def _same_name(target: Target, seen: Sequence[str]) -> list[str]:
