@@ -10,9 +10,9 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.flink import find_java
@@ -27,7 +27,11 @@ _OPEN = (
     *("java.util.concurrent.atomic", "java.util.concurrent.locks", "java.time", "java.text", "java.net", "java.io"),
     *("java.nio", "sun.nio.ch", "sun.net.util", "sun.security.action", "sun.util.calendar"),
 )
-JAVA = [*(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPEN), "-XX:+UseSerialGC"]
+JAVA = [
+    *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPEN),
+    "-XX:+UseSerialGC",
+    "-Dpekko.remote.classic.startup-timeout=120s",  # not the 10 s that Flink cannot be told to change
+]
 _WAIT = 300
 
 
@@ -61,10 +65,25 @@ def boot_script(folder: Path) -> Path:
 
 @dataclass
 class FlinkCluster:
-    """Its REST endpoint, and the folder that it takes jars from."""
+    """Its REST endpoint, the folder that it takes jars from, and its processes: the JobManager, then TaskManagers."""
 
     port: int
     jars: Path
+    commands: list[list[str]]
+    log: Path
+    processes: list[subprocess.Popen] = field(default_factory=list)
+
+    def start(self, number: int) -> None:
+        """The process of that number, again where it has ended."""
+        with self.log.open("ab") as log:
+            started = subprocess.Popen(self.commands[number], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        self.processes[number : number + 1] = [started]
+
+    def replace(self, number: int) -> None:
+        """Kills a process at once, and starts another in its place."""
+        self.processes[number].kill()
+        self.processes[number].wait()
+        self.start(number)
 
     def get(self, path: str, method: str = "GET", body: object = None, seconds: float = 60) -> dict:
         data = None if body is None else json.dumps(body).encode()
@@ -92,8 +111,8 @@ class FlinkCluster:
 
 
 @contextmanager
-def flink_cluster(folder: Path) -> Iterator[FlinkCluster]:
-    """One JobManager and two TaskManagers of a slot each, ended at the end."""
+def flink_cluster(folder: Path, given: Mapping[str, object] | None = None) -> Iterator[FlinkCluster]:
+    """One JobManager and two TaskManagers of a slot each, ended at the end; `given` are more settings of Flink's."""
     classes, rest, rpc = f"{jars('flink')}/*", free_port(), free_port()
     (folder / "conf").mkdir(parents=True)
     uploads = folder / "uploads"
@@ -106,6 +125,9 @@ def flink_cluster(folder: Path) -> Iterator[FlinkCluster]:
         **{"jobmanager.memory.jvm-metaspace.size": "256m", "jobmanager.memory.jvm-overhead.min": "64m"},
         # Python pipes a bundle at a time; this is small data.
         "restart-strategy.type": "none",
+        # On a machine that is busy elsewhere all takes longer.
+        **{"pekko.ask.timeout": "120 s", "pekko.tcp.timeout": "60 s"},
+        **{"client.timeout": "300 s", "web.timeout": 300_000},
         "execution.batch-shuffle-mode": "ALL_EXCHANGES_BLOCKING",
     }
     for name, memory in {"task.heap": "400m", "task.off-heap": "32m", "managed": "128m"}.items():
@@ -114,6 +136,7 @@ def flink_cluster(folder: Path) -> Iterator[FlinkCluster]:
     settings |= {"taskmanager.memory.framework.heap.size": "64m", "taskmanager.memory.framework.off-heap.size": "64m"}
     settings |= {"taskmanager.cpu.cores": 1.0, "taskmanager.memory.jvm-metaspace.size": "256m"}
     settings |= {"taskmanager.memory.jvm-overhead.min": "64m", "taskmanager.memory.jvm-overhead.max": "64m"}
+    settings |= dict(given or {})
     (folder / "conf/config.yaml").write_text("".join(f"{name}: {value}\n" for name, value in settings.items()))
     (folder / "tmp").mkdir()
     java = [find_java(), *JAVA, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", classes]
@@ -123,35 +146,35 @@ def flink_cluster(folder: Path) -> Iterator[FlinkCluster]:
     worker = [*java[:1], "-Xmx464m", *java[1:], f"{runtime}.taskexecutor.TaskManagerRunner", *conf]
     commands = [[*manager, "--executionMode", "cluster"]]
     commands += [[*worker, "-D", f"taskmanager.resource-id=tm{number}"] for number in (1, 2)]
-    cluster = FlinkCluster(rest, uploads / "flink-web-upload")
-    with (folder / "log.txt").open("wb") as log:
-        started = [subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL) for command in commands]
-        try:
-            _until_up(cluster, started, folder / "log.txt")
-            cluster.jars.mkdir(parents=True, exist_ok=True)
-            yield cluster
-        finally:
-            for process in started:
-                process.terminate()
-            for process in started:
-                try:
-                    process.wait(20)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+    cluster = FlinkCluster(rest, uploads / "flink-web-upload", commands, folder / "log.txt")
+    try:
+        for number in range(len(commands)):
+            cluster.start(number)  # one after the other: together they would only take the machine from each other
+            _until_up(cluster, number)
+        cluster.jars.mkdir(parents=True, exist_ok=True)
+        yield cluster
+    finally:
+        for process in cluster.processes:
+            process.terminate()
+        for process in cluster.processes:
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
-def _until_up(cluster: FlinkCluster, started: list[subprocess.Popen], log: Path) -> None:
+def _until_up(cluster: FlinkCluster, managers: int) -> None:
     deadline = time.monotonic() + _WAIT
     while time.monotonic() < deadline:
-        assert all(process.poll() is None for process in started), log.read_text()[-3000:]
+        assert all(process.poll() is None for process in cluster.processes), cluster.log.read_text()[-3000:]
         try:
-            if cluster.get("/overview")["taskmanagers"] == 2:
+            if cluster.get("/overview")["taskmanagers"] == managers:
                 return
         except OSError:
             pass
         time.sleep(0.5)
-    raise AssertionError(log.read_text()[-3000:])
+    raise AssertionError(cluster.log.read_text()[-3000:])
 
 
 def spark_submit(jar: Path, folder: Path) -> subprocess.CompletedProcess[str]:
