@@ -112,7 +112,7 @@ def test_decisions_last_until_they_are_withdrawn(files, tmp_path):
 
 def test_ids_that_are_missing_or_repeated_are_told_and_named_by_row(tmp_path):
     (tmp_path / "a.csv").write_text("id,name\n1,Ann Li\n,Bo Ek\n1,Cy Dal\n1#3,Di Ott\n")
-    (tmp_path / "b.csv").write_text("full name,phone\nAnn Li,1\n")
+    (tmp_path / "b.csv").write_text("full name,phone\nAnn Li,030 1234567\n")
     records = read_records(plan_records([str(tmp_path)], {}), Refusals())
     assert records.named["record_key"].to_list() == ["a.csv:1", "a.csv:#2", "a.csv:1#3", "a.csv:1#3#4#4", "b.csv:1"]
     assert records.notes == (
