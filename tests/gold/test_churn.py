@@ -59,6 +59,10 @@ def test_real_churn_is_foreseen_better_than_by_recency():
     The bar for the calibration, 0.03, is held where the level can be known: over customers of one window (`unseen`),
     and a month earlier. For the last quarter 0.050 was measured (0.118 at the latest window's level); with the level as
     it came it would be 0.027.
+
+    Over seven origins 15 days apart, none of which knows a year, this level was off by 0.076 on average; the latest
+    window's level by 0.091, one of nowcasts over 30 or 45 days by 0.077, pooled windows by 0.077, and a prior found by
+    EM on the customers to be scored (Saerens, Latinne & Decaestecker 2002) by 0.142: so it stays.
     """
     ledger = online_retail()
     judged = judge_churn(ledger)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -19,6 +20,7 @@ from transforms.gold.behaviour.series import SERIES, SeriesRules, analyse_series
 from transforms.gold.orders import ATTACHED
 
 EVENTS, ORDERS, ITEMS = INPUTS
+RETAIL = Path(__file__).parents[2] / "data" / "online_retail_2009_2010.parquet"
 AS_OF = datetime(2010, 3, 1, tzinfo=UTC)
 times = st.integers(0, 70 * 24).map(lambda hours: datetime(2010, 1, 1, tzinfo=UTC) + timedelta(hours=hours))
 owners = st.sampled_from(["A", "B", None])
@@ -155,6 +157,31 @@ def test_intervals_hold_what_they_promise():
         total += 28
     assert 0.65 < inside[80] / total < 0.95
     assert inside[95] / total > 0.87
+
+
+def real_days() -> dict[str, np.ndarray]:
+    """Orders and net revenue of each day of Online Retail II's first year; the shop is closed on Saturdays."""
+    lines = pl.read_parquet(RETAIL).with_columns(pl.col("InvoiceDate").str.slice(0, 10).str.to_date().alias("day"))
+    days = lines.group_by("day").agg(
+        pl.col("Invoice").filter(~pl.col("Invoice").str.starts_with("C")).n_unique().alias("orders"),
+        (pl.col("Quantity") * pl.col("Price")).sum().alias("revenue"),
+    )
+    every = pl.DataFrame({"day": pl.date_range(days["day"].min(), days["day"].max(), eager=True)})
+    whole = every.join(days, on="day", how="left").sort("day").fill_null(0)
+    return {name: whole[name].cast(pl.Float64).to_numpy() for name in ("orders", "revenue")}
+
+
+def test_intervals_hold_what_they_promise_in_real_weeks_held_out():
+    """Four weeks each after nine days of reference, autumn among them; measured: 0.90 of 0.80, 0.96 of 0.95."""
+    off = []
+    for values in real_days().values():
+        for end in range(len(values) - 28, 120, -28):
+            to_come = forecast(values[:end], 28)
+            assert to_come is not None
+            off.append(np.abs(values[end : end + 28] - to_come.mean) / np.maximum(to_come.deviation, 1e-9))
+    assert len(off) == 18
+    inside = [float((np.concatenate(off) < z).mean()) for z in (1.2816, 1.96)]
+    assert 0.75 < inside[0] < 0.95 and inside[1] > 0.92
 
 
 def test_forecasts_beat_last_week_where_there_is_noise_and_serve_it_where_there_is_a_jump():

@@ -81,10 +81,6 @@ class Forecast:
     model: str
     found: np.ndarray | None = None
 
-    def surprise(self, came: np.ndarray) -> float:
-        """How many deviations what came was off: 1 is as foreseen."""
-        return float(np.sqrt(np.mean(((came - self.mean) / np.maximum(self.deviation, 1e-12)) ** 2)))
-
 
 def forecast(values: np.ndarray, horizon: int) -> Forecast | None:
     """The days to come, by the model that was nearer on the last days; None for fewer than four weeks.
