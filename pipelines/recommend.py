@@ -151,10 +151,16 @@ def read_in(
     """What was read, and whether items may come again; says both, and what could not be used."""
     with out.working("reading"), open_refusals(rejects) as refusals:
         read = read_log(sources, item_sources, refusals)
-    repeats = takes_again(read.log) if wish.repeats is None else wish.repeats
-    say_read(read, repeats, out)
+    repeats = repeats_of(read, wish, out)
     say_rejected(refusals.counts, rejects, out)
     return read, repeats
+
+
+def repeats_of(read: Read, wish: Wish, out: Output) -> bool:
+    """May items come again? As wished, or as people do; says so, and what was read."""
+    repeats = takes_again(read.log) if wish.repeats is None else wish.repeats
+    say_read(read, repeats, out)
+    return repeats
 
 
 def new_chain(read: Read, wish: Wish, repeats: bool, said: Callable[[str], None]) -> ChainSource:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -68,7 +68,8 @@ class ChainSource:
         held = np.arange(len(inner.users)) % _HELD_SHARE == 0
         ranker = train_ranker(pool, inner.targets, self.ranking, held)
         self.said(f"ranker: {ranker.epochs} epochs, NDCG {max(ranker.curve):.4f} of held-out lists")
-        return Chain(again, ItemTimes.of(log), ranker, self.repeats, self.ranking)
+        curves = {"two towers": first.curve, "ranker": ranker.curve}
+        return Chain(again, ItemTimes.of(log), ranker, self.repeats, self.ranking, curves)
 
     def _fused(self, scorers: dict[str, Scorer], log: Log, lists: int) -> Chain:
         self.said(f"only {lists} people have a later basket to learn from: ranks are fused, not learnt")
@@ -86,13 +87,17 @@ class Answer:
 
 @dataclass(frozen=True)
 class Chain:
-    """Answers for histories; without a ranker in the order of the fused ranks."""
+    """Answers for histories; without a ranker in the order of the fused ranks.
+
+    `curves`: NDCG of what was kept back after each epoch, by what learnt.
+    """
 
     scorers: dict[str, Scorer]
     times: ItemTimes
     ranker: Ranker | None
     repeats: bool
     spec: RankingSpec
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def recommend(self, histories: Histories, k: int) -> tuple[np.ndarray, np.ndarray]:
         """(codes [n, k], best first, -1 where there are fewer; the name of the source that ranks each highest)."""

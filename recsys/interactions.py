@@ -51,6 +51,12 @@ class Log:
         """Where each user's rows begin, and the end: length of `user_ids` + 1."""
         return np.searchsorted(self.users, np.arange(len(self.user_ids) + 1))
 
+    @property
+    def bought(self) -> Array:
+        """Mask of what was bought or rated; all rows where nothing was."""
+        full = self.weights >= 1.0
+        return full if full.any() else np.ones(len(self), bool)
+
     def keep(self, mask: Array) -> Log:
         """The rows of a mask. Users and items keep their codes; histories know only rows that are kept."""
         before = np.concatenate([[0], np.cumsum(mask)])
@@ -115,10 +121,15 @@ class Histories:
 
     def newest(self, most: int) -> Histories:
         """The same without what is older than the `most` newest rows of each."""
-        take, offsets = ranges(np.maximum(self.offsets[:-1], self.offsets[1:] - most), self.offsets[1:])
-        return replace(
-            self, offsets=offsets, items=self.items[take], seconds=self.seconds[take], weights=self.weights[take]
-        )
+        return self._taken(np.maximum(self.offsets[:-1], self.offsets[1:] - most), self.offsets[1:], self.now)
+
+    def rows(self, places: Array) -> Histories:
+        """Those of some of the askers."""
+        return self._taken(self.offsets[places], self.offsets[places + 1], self.now[places])
+
+    def _taken(self, begin: Array, end: Array, now: Array) -> Histories:
+        take, offsets = ranges(begin, end)
+        return Histories(offsets, self.items[take], self.seconds[take], self.weights[take], now, self.item_count)
 
     def batches(self, size: int) -> Iterator[tuple[slice, Histories]]:
         """The same in parts of at most `size` askers, with their places."""

@@ -94,7 +94,11 @@ def interactions_of(rows: pl.DataFrame) -> OwnInteractions:
 
 
 def takes_again(log: Log) -> bool:
-    """Do people take the same things again: of what was taken by people known before, is at least a tenth known?"""
+    """Do people take the same things again: of what was taken by people known before, is at least a tenth known?
+
+    Where something was bought or rated, only that counts: who buys what was looked at does not buy it again.
+    """
+    log = log.keep(log.bought)
     pairs = log.users.astype(np.int64) * len(log.item_ids) + log.items
     order = np.lexsort((log.baskets, pairs))
     pair, basket = pairs[order], log.baskets[order]

@@ -145,6 +145,24 @@ def bars(labels: Sequence[str], values: Sequence[float], texts: Sequence[str], c
     return draw
 
 
+def intervals(labels: Sequence[str], values: Sequence[tuple[float, float, float]], strong: int) -> Draw:
+    """Points (value, low, high) with a line from low to high, from the top down; the one at `strong` stands out."""
+
+    def draw(axes: Any) -> None:
+        for place, (value, low, high) in enumerate(values):
+            colour = ACCENT if place == strong else MUTED
+            axes.plot([low, high], [place, place], color=colour, linewidth=2.2, solid_capstyle="round")
+            axes.plot([value], [place], "o", color=colour, markersize=7)
+            axes.annotate(f"{value:.3f}", (value, place), (0, 7), textcoords="offset points", ha="center", fontsize=9)
+        axes.set_yticks(range(len(labels)), labels)
+        axes.tick_params(axis="y", labelcolor=INK)
+        axes.set_ylim(len(labels) - 0.5, -0.7)
+        axes.set_xlim(0)
+        _grid(axes, "x")
+
+    return draw
+
+
 def heat(
     rows: Sequence[str],
     labels: Sequence[str],

@@ -2,51 +2,78 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
 
 from recsys.evaluate.metrics import Targets
-from recsys.interactions import Histories, Log
+from recsys.interactions import Histories, Log, ranges
 from transforms.errors import UsageError
 
 
 @dataclass(frozen=True)
 class Split:
-    """`train`: what may be learnt from. `users`: codes of those judged. `now`: when each is asked, in seconds.
-
-    `targets`: what each of them took then; `repeats`: may a list have what the user has already?
+    """`train`: what may be learnt from. `users`: codes of those judged, a row a list. `histories`: what each has taken
+    when asked. `targets`: what each of them took then; `repeats`: may a list have what the user has already?
     """
 
     train: Log
     users: np.ndarray
-    now: np.ndarray
+    histories: Histories
     targets: Targets
     repeats: bool
 
     @property
-    def histories(self) -> Histories:
-        return self.train.histories(self.users, self.now)
+    def now(self) -> np.ndarray:
+        """When each is asked, in seconds."""
+        return self.histories.now
+
+    def some(self, lists: int, seed: int) -> Split:
+        """Itself, or the lists of people drawn by chance until there are about so many."""
+        if len(self.users) <= lists:
+            return self
+        people = np.unique(self.users)
+        share = np.random.default_rng(seed).permutation(people)[: max(1, len(people) * lists // len(self.users))]
+        rows = np.flatnonzero(np.isin(self.users, share))
+        take, offsets = ranges(self.targets.offsets[rows], self.targets.offsets[rows + 1])
+        targets = Targets(offsets, self.targets.items[take])
+        return replace(self, users=self.users[rows], histories=self.histories.rows(rows), targets=targets)
 
 
-def leave_last_out(log: Log, repeats: bool = False) -> Split:
+def leave_last_out(log: Log, repeats: bool = False, most: int = 1) -> Split:
     """Holds out the last basket of each user; users with one basket are learnt from and not judged.
 
-    Of rows whose time is that of the basket or later, none is learnt from, of the same user.
+    Of rows whose time is that of the basket or later, none is learnt from, of the same user. Views and cart adds are
+    held out only where nobody bought or rated anything.
+
+    Args:
+      most: so many last baskets of a user are held out, but one where they are less than a fifth of all; each is a
+        list, asked with all that came before it.
     """
-    last_row = log.starts[1:] - 1
-    last = np.zeros(len(log.user_ids), np.int64)
-    np.maximum.at(last, log.users, log.baskets)
-    held = log.baskets == last[log.users]
+    counted = np.flatnonzero(log.bought)
+    _, first, basket = np.unique(log.baskets[counted], return_index=True, return_inverse=True)
+    rows = counted[first]  # of each basket, by user and moment
+    owner = log.users[rows]
+    sizes = np.bincount(owner, minlength=len(log.user_ids))
+    behind = np.cumsum(sizes)[owner] - 1 - np.arange(len(rows))
+    held = behind < np.clip(sizes // 5, 1, most)[owner]
     first_held = np.full(len(log.user_ids), len(log), np.int64)
-    np.minimum.at(first_held, log.users[held], log.cutoffs[held])
+    np.minimum.at(first_held, owner[held], log.cutoffs[rows[held]])
     alone = first_held <= log.starts[:-1]  # nothing before it
-    train = np.arange(len(log)) < first_held[log.users]
-    train |= alone[log.users]
-    judged = held & ~alone[log.users]
-    moments = log.seconds[np.minimum(first_held, last_row)]
-    return _split(log, train, judged, moments, repeats)
+    train = (np.arange(len(log)) < first_held[log.users]) | alone[log.users]
+    held &= ~alone[owner]
+    asked, place = rows[held], np.cumsum(held) - 1
+    mine = held[basket]
+    owners, items = place[basket[mine]], log.items[counted[mine]]
+    if not repeats:  # what the user has already is not asked for
+        had, width = log.histories_before(asked), np.int64(len(log.item_ids))
+        new = ~np.isin(owners * width + items, had.owners * width + had.items)
+        owners, items = owners[new], items[new]
+    lists, owners = np.unique(owners, return_inverse=True)
+    asked = asked[lists]
+    targets = Targets.of(owners, items, len(lists))
+    return Split(log.keep(train), log.users[asked], log.histories_before(asked), targets, repeats)
 
 
 def at_time(log: Log, seconds: float, repeats: bool = False) -> Split:
@@ -54,7 +81,12 @@ def at_time(log: Log, seconds: float, repeats: bool = False) -> Split:
     early = log.seconds < seconds
     known = np.zeros(len(log.user_ids), bool)
     known[log.users[early]] = True
-    return _split(log, early, ~early & known[log.users], np.full(len(log.user_ids), int(seconds)), repeats)
+    learnt, rows = log.keep(early), np.flatnonzero(~early & log.bought & known[log.users])
+    if not repeats:  # what the user has already is not asked for
+        rows = rows[~known_pairs(learnt, log.users[rows], log.items[rows])]
+    users, owners = np.unique(log.users[rows], return_inverse=True)
+    histories = learnt.histories(users, np.full(len(users), int(seconds)))
+    return Split(learnt, users, histories, Targets.of(owners, log.items[rows], len(users)), repeats)
 
 
 def parse_split(spec: str, log: Log, repeats: bool = False) -> Split:
@@ -78,16 +110,6 @@ def parse_split(spec: str, log: Log, repeats: bool = False) -> Split:
         missing = "to learn from" if not len(made.train) else "to judge by: no user has rows before and after"
         raise UsageError(f"{spec} leaves nothing {missing}", "--evaluate", "choose another date, or give more rows")
     return made
-
-
-def _split(log: Log, train: np.ndarray, judged: np.ndarray, moments: np.ndarray, repeats: bool) -> Split:
-    learnt = log.keep(train)
-    rows = np.flatnonzero(judged)
-    if not repeats:  # what the user has already is not asked for
-        rows = rows[~known_pairs(learnt, log.users[rows], log.items[rows])]
-    users, owners = np.unique(log.users[rows], return_inverse=True)
-    targets = Targets.of(owners, log.items[rows], len(users))
-    return Split(learnt, users, moments[users], targets, repeats)
 
 
 def known_pairs(log: Log, users: np.ndarray, items: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recsys.evaluate.splits import at_time, leave_last_out, parse_split
 from recsys.interactions import INTERACTIONS, encode
@@ -13,20 +14,46 @@ from tests.recsys.test_interactions import START, rows, table
 from transforms.errors import UsageError
 
 
-@given(rows)
-@settings(max_examples=100, deadline=None)
-def test_the_last_basket_is_held_out_and_nothing_later_is_learnt(some):
-    split = leave_last_out(log := encode(table(some)), repeats=True)
+def held_plainly(some, most):
+    """{user: [(moment, items) of the baskets held out]} and the users judged, row by row."""
+    bought = [row for row in some if row[3] in (None, "purchase", "rating")] or list(some)
+    found = {}
+    for user in {row[0] for row in bought}:
+        baskets = {}
+        for row in bought:
+            if row[0] == user:
+                mates = [r[2] for r in some if row[4] is not None and (r[0], r[4]) == (user, row[4])] or [row[2]]
+                baskets.setdefault((min(mates), row[4] or ""), set()).add(row[1])
+        last = sorted(baskets, key=lambda key: (key[0], key[1] != "", key[1]))  # rows without a basket come first
+        last = last[-max(1, min(most, len(last) // 5)) :]
+        early = [row for row in some if row[0] == user and row[2] < min(moment for moment, _ in last)]
+        if early:
+            found[user] = [(moment, baskets[moment, name]) for moment, name in last]
+    return found
+
+
+@given(rows, st.sampled_from([1, 2, 5]))
+@settings(max_examples=150, deadline=None)
+def test_the_last_baskets_are_held_out_and_nothing_later_is_learnt(some, most):
+    split = leave_last_out(log := encode(table(some)), True, most)
+    wanted, names = held_plainly(some, most), log.item_ids.to_list()
+    begin = int(START.timestamp())
+    got = {}
     for place, user in enumerate(split.users):
-        moment = split.now[place]
-        mine, learnt = log.users == user, split.train.users == user
-        assert split.train.seconds[learnt].max() < moment
-        wanted = split.targets.items[split.targets.offsets[place] : split.targets.offsets[place + 1]]
-        assert set(wanted) <= set(log.items[mine & (log.seconds >= moment)])
-        assert learnt.sum() == (mine & (log.seconds < moment)).sum()
-    judged = {log.user_ids[int(user)] for user in split.users}
-    several = {r[0] for r in some if any(o[0] == r[0] and o[2] < r[2] and (not o[4] or o[4] != r[4]) for o in some)}
-    assert judged <= several
+        basket = split.targets.items[split.targets.offsets[place] : split.targets.offsets[place + 1]]
+        got.setdefault(log.user_ids[int(user)], []).append(
+            ((split.now[place] - begin) // 3600, {names[item] for item in basket})
+        )
+        rows_before = slice(*split.histories.offsets[place : place + 2])
+        known = (log.users == user) & (log.seconds < split.now[place])
+        assert split.histories.items[rows_before].tolist() == log.items[known].tolist()
+    assert {user: sorted(lists, key=str) for user, lists in got.items()} == {
+        user: sorted(lists, key=str) for user, lists in wanted.items()
+    }
+    for user in range(len(log.user_ids)):
+        mine, held = split.train.users == user, wanted.get(log.user_ids[user])
+        until = begin + 3600 * min(moment for moment, _ in held) if held else np.inf
+        assert mine.sum() == ((log.users == user) & (log.seconds < until)).sum()
     assert np.array_equal(np.unique(split.train.users), np.unique(log.users))  # who is not judged is learnt from
 
 
@@ -34,11 +61,12 @@ def test_the_last_basket_is_held_out_and_nothing_later_is_learnt(some):
 @settings(max_examples=60, deadline=None)
 def test_in_file_order_one_row_is_held_out(some):
     split = leave_last_out(log := encode(table(some), in_file_order=True), repeats=True)
-    sizes = np.bincount(log.users, minlength=len(log.user_ids))
-    assert split.users.tolist() == np.flatnonzero(sizes > 1).tolist()
-    assert (split.targets.counts == 1).all()
-    assert len(split.train) == len(log) - len(split.users)
-    assert split.targets.items.tolist() == log.items[log.starts[1:][split.users] - 1].tolist()
+    last = {int(user): int(np.flatnonzero(log.bought & (log.users == user))[-1]) for user in log.users[log.bought]}
+    judged = {user: row for user, row in last.items() if row > log.starts[user]}
+    assert split.users.tolist() == sorted(judged)
+    assert split.targets.items.tolist() == [log.items[judged[user]] for user in sorted(judged)]
+    rest = sum(log.starts[user + 1] - row for user, row in judged.items())
+    assert len(split.train) == len(log) - rest
 
 
 @given(rows)
@@ -72,3 +100,19 @@ def test_a_basket_over_two_times_is_held_out_whole():
     split = leave_last_out(encode(made))
     assert split.train.item_ids.gather(split.train.items).to_list() == ["u", "v"]  # w came after the last basket began
     assert split.train.item_ids.gather(split.targets.items).to_list() == ["x"]
+
+
+@given(rows, st.integers(1, 6))
+@settings(max_examples=60, deadline=None)
+def test_some_lists_are_all_lists_of_some_people(some, most):
+    split = leave_last_out(encode(table(some)), True, 5)
+    part = split.some(most, 1)
+    people, lists = len(set(split.users)), len(split.users)
+    assert len(set(part.users)) == (people if lists <= most else max(1, people * most // lists))
+    assert part.train is split.train
+    whole = {user: sum(split.users == user) for user in part.users}
+    assert {user: sum(part.users == user) for user in part.users} == whole
+    places = np.flatnonzero(np.isin(split.users, part.users))
+    assert part.now.tolist() == split.now[places].tolist()
+    assert part.targets.counts.tolist() == split.targets.counts[places].tolist()
+    assert part.histories.items.tolist() == split.histories.rows(places).items.tolist()
