@@ -17,6 +17,7 @@ GOLD = (
     "service_by_month",
     "customer_value", "churn", "customer_risk", "model_scores", "segment_moves",
 )  # fmt: skip
+OFFERED = ("recommendations",)  # gold that the command recommend makes
 SILVER = ("sessions", "live_sessions", "persons", "identity_map", "identity_events", "visitors")
 IDENTITY = ("identity_decisions", "identity_links", "identity_records", "identity_models")
 OPS = ("rejects", "late", "runs", "days", "schemas", "profiles", "drift", "outliers", "reconciled_sessions", *IDENTITY)
@@ -97,7 +98,7 @@ class Lake:
     def named(self) -> dict[str, str]:
         """The tables that are no source tables: "layer/name" -> address."""
         silver = {f"silver/{name}": getattr(self, name) for name in SILVER}
-        gold = {f"gold/{name}": self.gold(name) for name in GOLD}
+        gold = {f"gold/{name}": self.gold(name) for name in (*GOLD, *OFFERED)}
         return silver | gold | {f"ops/{name}": getattr(self, name) for name in OPS}
 
     @property

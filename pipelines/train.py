@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from time import perf_counter
 
+from pipelines.config import Lake
 from pipelines.console import Output
 from pipelines.own_files import check_paths, open_sources, plan
-from pipelines.recommend import Read, Wish, evaluate, new_chain, read_in, say_results
+from pipelines.recommend import Read, Wish, evaluate, new_chain, read_in, repeats_of, say_results
 from recsys.card import make_card
 from recsys.evaluate.compare import Result
 from recsys.own_file import ITEM_TARGETS, TARGETS
@@ -32,6 +33,20 @@ def run_train(
     check_paths(item_sources, rejects)
     start = perf_counter()
     read, repeats = read_in(sources, item_sources, wish, rejects, out)
+    _train(read, repeats, model, wish, start, out)
+
+
+def run_train_of_lake(lake: str, model: str, wish: Wish, as_json: bool) -> None:
+    """The same from silver: purchases, cart adds and views of persons."""
+    from pipelines.offers import read_lake
+
+    out, start = Output(as_json), perf_counter()
+    with out.working("reading"):
+        read = read_lake(Lake(lake))
+    _train(read, repeats_of(read, wish, out), model, wish, start, out)
+
+
+def _train(read: Read, repeats: bool, model: str, wish: Wish, start: float, out: Output) -> None:
     with out.working("learning and judging"):
         results, _ = evaluate(read, wish, repeats, out)
     best = say_results(results, wish.k, out)

@@ -6,17 +6,17 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import Format, InteractionMap, Json, Rejects, Repeats, Seed
+from pipelines.cli.options import Format, InteractionMap, Json, LakeOption, Rejects, Repeats, Seed
 
 app = typer.Typer()
 
 
 @app.command()
 def train(
-    interactions: Annotated[
-        str, typer.Option("--interactions", help="a file, a folder or a glob: CSV, JSON lines, Parquet, .gz")
-    ],
     model: Annotated[str, typer.Option("--model", help="a folder; the next version is written into it")],
+    interactions: Annotated[
+        str | None, typer.Option("--interactions", help="a file, a folder or a glob; by default silver of the lake")
+    ] = None,
     items: Annotated[
         str | None, typer.Option("--items", help="all items there are: name, and category, price, in_stock if known")
     ] = None,
@@ -29,12 +29,15 @@ def train(
     map: InteractionMap = None,
     rejects: Rejects = None,
     format: Format = None,
+    lake: LakeOption = "lake",
     json: Json = False,
 ) -> None:
-    """Learns a model for the model server from your own file; one that loses to a baseline is not written."""
+    """Learns a model for the model server from your own file or the lake; one that loses to a baseline is not kept."""
     from pipelines.recommend import Wish
-    from pipelines.train import run_train
+    from pipelines.train import run_train, run_train_of_lake
 
+    if interactions is None:
+        return run_train_of_lake(lake, model, Wish(k, evaluate, repeats, seed), json)
     run_train(interactions, items, model, Wish(k, evaluate, repeats, seed), map or [], rejects, format, json)
 
 

@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import Format, InteractionMap, Json, LakeOption, Rejects, Repeats, RunTime, Seed, run_of
+from pipelines.cli.options import (
+    BEAM,
+    Format,
+    InteractionMap,
+    Json,
+    LakeOption,
+    Rejects,
+    Repeats,
+    Runner,
+    RunTime,
+    Seed,
+    engine_of,
+    run_of,
+)
 from transforms.errors import UsageError
 
 app = typer.Typer()
@@ -57,11 +70,12 @@ def attribution(
     run_attribution(touchpoints, out, map or [], rejects, rules, format, json)
 
 
-@app.command()
+@app.command(context_settings=BEAM)
 def recommend(
+    context: typer.Context,
     interactions: Annotated[
-        str, typer.Option("--interactions", help="a file, a folder or a glob: CSV, JSON lines, Parquet, .gz")
-    ],
+        str | None, typer.Option("--interactions", help="a file, a folder or a glob; by default silver of the lake")
+    ] = None,
     items: Annotated[
         str | None, typer.Option("--items", help="all items there are, with a name or description")
     ] = None,
@@ -79,11 +93,29 @@ def recommend(
     map: InteractionMap = None,
     rejects: Rejects = None,
     format: Format = None,
+    lake: LakeOption = "lake",
+    model: Annotated[
+        str | None, typer.Option("--model", help="a folder that train wrote; for the lake, whose gold gets the lists")
+    ] = None,
+    run_time: RunTime = None,
+    runner: Runner = "",
     json: Json = False,
 ) -> None:
-    """What to offer each person in your own file of purchases, views or ratings, and how good that is."""
+    """What to offer each person in your own file of purchases, views or ratings, or in the lake."""
     from pipelines.recommend import Wish, run_recommend
 
+    if interactions is None:
+        from pipelines.offers import run_offers
+
+        if model is None:
+            raise UsageError(
+                "there is neither a file nor a model",
+                remedy="give --interactions FILE, or --model FOLDER (train writes one) to recommend to the lake",
+            )
+        engine, run = engine_of(runner, context), run_of("recommend", run_time)
+        return run_offers(lake, model, Wish(k, seed=seed), run, engine, json)
+    if context.args:
+        raise UsageError(f"there is no option {context.args[0]}", remedy="see --help")
     run_recommend(interactions, items, out, Wish(k, evaluate, repeats, seed), map or [], rejects, format, json)
 
 

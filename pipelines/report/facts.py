@@ -12,7 +12,7 @@ import pyarrow as pa
 from pipelines.config import Lake
 from pipelines.gold import CUSTOMER_360
 from pipelines.reconcile import verdicts
-from pipelines.report import arrivals, customers, gold, operations, persons, shop
+from pipelines.report import arrivals, customers, gold, offers, operations, persons, shop
 from transforms.errors import UserError
 from transforms.io.delta import open_table
 
@@ -48,6 +48,8 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "identity_sizes": ("records", "persons"),
         "identity_largest": ("rank", "records", "links", "proven", "weakest"),
         "identity_borderline": ("probability", "same_person", "evidence"),
+        "offers": ("algorithm", "offers", "persons", "model"),
+        "offered": ("person", "kind", "rank", "name", "reason"),
     }
 )
 
@@ -71,6 +73,7 @@ class ReportFacts:
       identity: totals of who is who (`persons.gather`). identity_scores: pairs by probability. identity_sizes: persons
         by their number of records. identity_largest: the largest of them, and the links that hold them.
         identity_borderline: the pairs nearest to the limit.
+      offers, offered: see `offers.gather`.
     """
 
     title: str = "Customer 360"
@@ -112,6 +115,8 @@ class ReportFacts:
     identity_sizes: pa.Table | None = None
     identity_largest: pa.Table | None = None
     identity_borderline: pa.Table | None = None
+    offers: pa.Table | None = None
+    offered: pa.Table | None = None
 
     def __post_init__(self) -> None:
         for name, wanted in _COLUMNS.items():
@@ -143,7 +148,7 @@ def gather(lake: Lake) -> ReportFacts:
         )
     currency, sales = shop.gather(lake)
     people = customers.gather(lake.gold(CUSTOMER_360), currency) if open_table(lake.gold(CUSTOMER_360)) else {}
-    more = gold.gather(lake, currency) | arrivals.gather(lake) | persons.gather(lake)
+    more = gold.gather(lake, currency) | arrivals.gather(lake) | persons.gather(lake) | offers.gather(lake)
     more["tracker"] = str(verdicts(lake) or "")
     known = {f.name for f in fields(ReportFacts)}
     facts = {name: value for name, value in (found | sales | people | more).items() if name in known}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipelines.report import ahead, identity, lake, people, selling, stream, ways
+from pipelines.report import ahead, identity, lake, offers, people, selling, stream, ways
 from pipelines.report.facts import ReportFacts
 
 
@@ -26,6 +26,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("value", "Where the value lies", people.value),
     Section("loyalty", "Who comes back", people.loyalty),
     Section("ahead", "What is to come", ahead.ahead),
+    Section("offers", "What is offered, and why", offers.offers),
     Section("journeys", "Journeys and what brought the orders", ways.journeys),
     Section("identity", "Who is who", identity.identity),
     Section("contact", "Visits and messages", people.contact),

@@ -10,31 +10,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from recsys.batch.schemas import RECOMMENDATIONS
 from recsys.export.write import versions
 from recsys.tensorflow import tf
 from transforms.errors import UserError
 
-HISTORIES: pa.Schema = pa.schema(
-    [
-        pa.field("person_id", pa.string(), nullable=False),
-        pa.field("history_items", pa.list_(pa.string()), nullable=False),  # oldest first
-        pa.field("history_seconds", pa.list_(pa.int64()), nullable=False),  # since 1970
-    ]
-)
-RECOMMENDATIONS: pa.Schema = pa.schema(
-    [
-        pa.field("person_id", pa.string(), nullable=False),
-        pa.field("rank", pa.int32(), nullable=False),  # 1 first
-        pa.field("item_id", pa.string(), nullable=False),
-        pa.field("score", pa.float32(), nullable=False),  # comparable within a list
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),
-        pa.field("model", pa.string(), nullable=False),
-        pa.field("model_version", pa.int64(), nullable=False),
-        pa.field("made_at", pa.timestamp("us", tz="UTC"), nullable=False),
-    ]
-)
+PLACEMENT = "batch"
 _CELLS, _ROWS = 65_536, 64  # of a padded run of the model
 
 
@@ -60,21 +43,36 @@ class WrittenModel:
 
 
 def offer(people: pa.RecordBatch, loaded: Any, model: WrittenModel, k: int, made_at: datetime) -> pa.RecordBatch:
-    """RECOMMENDATIONS of the persons of a batch of HISTORIES, up to `k` each, by person and rank.
+    """RECOMMENDATIONS of the persons of a batch of HISTORIES, up to `k` each; by rank, those without a history last.
 
     All are asked as of `made_at`. Memory: a padded part of the batch at a time.
     """
-    ask = loaded.signatures["serving_default"]
     parts = [pa.RecordBatch.from_pylist([], RECOMMENDATIONS)]
-    for part in _parts(people):
-        items, seconds = _padded(part)
-        now = np.full(part.num_rows, int(made_at.timestamp()))
-        answer = ask(
-            history_items=tf.constant(items, tf.string), history_seconds=tf.constant(seconds, tf.int64),
-            now=tf.constant(now, tf.int64),
-        )  # fmt: skip
-        parts.append(_rows(part, {name: value.numpy()[:, :k] for name, value in answer.items()}, model, made_at))
+    lengths = np.diff(people["history_items"].offsets.to_numpy())
+    for part in _parts(people.take(pa.array(np.flatnonzero(lengths > 0)))):
+        parts.append(_rows(part, _ask(part, loaded, k, made_at), model, made_at))
+    strangers = people.take(pa.array(np.flatnonzero(lengths == 0)))
+    if strangers.num_rows:  # all of them get the same list
+        answer = _ask(strangers.slice(0, 1), loaded, k, made_at)
+        same = {name: np.repeat(values, strangers.num_rows, 0) for name, values in answer.items()}
+        parts.append(_rows(strangers, same, model, made_at))
     return pa.Table.from_batches(parts).combine_chunks().to_batches()[0] if len(parts) > 1 else parts[0]
+
+
+def _ask(part: pa.RecordBatch, loaded: Any, k: int, made_at: datetime) -> dict[str, np.ndarray]:
+    rows = part.num_rows
+    nothing, open_ = np.full((rows, 1), "", object), np.zeros(rows, np.float32)
+    shape = (rows, max(int(np.diff(part["history_items"].offsets.to_numpy()).max(initial=0)), 1))
+    asked = {
+        "history_items": _padded(part["history_items"], np.full(shape, "", object)),
+        "history_seconds": _padded(part["history_seconds"], np.zeros(shape, np.int64)),
+        "history_weights": _padded(part["history_weights"], np.zeros(shape, np.float32)),
+        "now": np.full(rows, int(made_at.timestamp())),
+        "allow": nothing, "deny": nothing, "price_from": open_, "price_to": open_, "diversity": open_,
+        "new_only": np.zeros(rows, bool), "category_cap": np.zeros(rows, np.int32),
+    }  # fmt: skip
+    answer = loaded.signatures["with_rules"](**{name: tf.constant(values) for name, values in asked.items()})
+    return {name: value.numpy()[:, :k] for name, value in answer.items()}
 
 
 def _parts(people: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
@@ -88,28 +86,30 @@ def _parts(people: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         first += max(fits, 1)
 
 
-def _padded(part: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
-    lengths = part["history_items"].value_lengths().to_numpy()
-    shape = (part.num_rows, max(int(lengths.max(initial=0)), 1))
-    items, seconds = np.full(shape, "", object), np.zeros(shape, np.int64)
+def _padded(lists: pa.ListArray, into: np.ndarray) -> np.ndarray:
+    lengths = np.diff(lists.offsets.to_numpy())
     row = np.repeat(np.arange(len(lengths)), lengths)
     place = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    items[row, place] = part["history_items"].flatten().to_numpy(zero_copy_only=False)
-    seconds[row, place] = part["history_seconds"].flatten().to_numpy()
-    return items, seconds
+    into[row, place] = lists.flatten().to_numpy(zero_copy_only=False)
+    return into
 
 
 def _rows(part: pa.RecordBatch, answer: dict[str, np.ndarray], model: WrittenModel, at: datetime) -> pa.RecordBatch:
     row, place = np.nonzero(answer["items"] != b"")
-    count = len(row)
 
     def text(name: str) -> pa.Array:
         return pa.array(answer[name][row, place].tolist(), pa.binary()).cast(pa.string())
 
+    def same(value: object, kind: pa.DataType = pa.string()) -> pa.Array:
+        return pa.repeat(pa.scalar(value, kind), len(row))
+
+    person, ranks = part["person_id"].take(pa.array(row)), pa.array(place + 1, pa.int64())
+    made = same(f"{at:%Y%m%d%H%M%S}-{model.version}")
     columns = [
-        part["person_id"].take(pa.array(row)), pa.array(place + 1, pa.int32()), text("items"),
-        pa.array(answer["scores"][row, place], pa.float32()), text("sources"), text("reasons"),
-        pa.array([model.name] * count, pa.string()), pa.array(np.full(count, model.version), pa.int64()),
-        pa.array([at] * count, RECOMMENDATIONS.field("made_at").type),
+        pc.binary_join_element_wise(made, person, ranks.cast(pa.string()), "-"),
+        person, part["customer_id"].take(pa.array(row)), text("items"), ranks,
+        pa.array(answer["scores"][row, place], pa.float32()).cast(pa.float64()), text("sources"), text("reasons"),
+        same(model.name), same(str(model.version)), same(PLACEMENT),
+        same(at, RECOMMENDATIONS.field("made_at").type),
     ]  # fmt: skip
     return pa.RecordBatch.from_arrays(columns, schema=RECOMMENDATIONS)

@@ -185,5 +185,16 @@ def facts(**changes: object) -> ReportFacts:
             (0.91, True, "surname +4.1, birth_date -1.2"),
             (0.88, False, "phone +9.0, given_name -3.3"),
         ),
+        "offers": _rows(
+            "algorithm offers persons model",
+            ("recency EASE", 610, 90, "recommend version 2"),
+            ("trending", 390, 100, "recommend version 2"),
+        ),
+        "offered": _rows(
+            "person kind rank name reason",
+            (1, "bought", 1, "Red <cup>", ""),
+            (1, "offered", 1, "Blue cup", "it goes with what you took lately"),
+            (2, "offered", 1, "Tea", "many people take it now"),
+        ),
     }
     return ReportFacts(**(given | changes))  # type: ignore[arg-type]

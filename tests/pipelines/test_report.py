@@ -173,6 +173,7 @@ _NEEDS = {
     "contact": ("totals",),
     "service": ("totals",),
     "stream": ("stream",),
+    "offers": ("offers",),
     "counts": ("layers",),
     "quality": ("quality", "rejects"),
     "columns": ("profiles",),

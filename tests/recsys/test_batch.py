@@ -9,8 +9,10 @@ import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that
 
-from recsys.batch.lists import HISTORIES, RECOMMENDATIONS, WrittenModel, offer
+from recsys.batch.lists import WrittenModel, offer
 from recsys.batch.offer import OfferLists
+from recsys.batch.schemas import HISTORIES, RECOMMENDATIONS
+from recsys.export.servable import _RULES
 from recsys.tensorflow import tf
 from transforms.errors import UserError
 
@@ -18,28 +20,35 @@ AT = datetime(2024, 5, 1, tzinfo=UTC)
 
 
 class Backwards(tf.Module):
-    """Offers what was taken, the newest first, scored by how long ago it was."""
+    """Offers what was taken, the newest first, scored by age times weight; to strangers what is "popular"."""
 
     @tf.function(
         input_signature=[
             tf.TensorSpec([None, None], tf.string, "history_items"),
             tf.TensorSpec([None, None], tf.int64, "history_seconds"),
             tf.TensorSpec([None], tf.int64, "now"),
+            *_RULES.values(),
         ]
     )
-    def serve(self, history_items, history_seconds, now):
+    def serve(
+        self, history_items, history_seconds, now, history_weights, allow, deny, price_from, price_to, new_only,
+        category_cap, diversity,
+    ):  # fmt: skip
         order = tf.argsort(tf.where(history_items != "", -history_seconds, tf.int64.max), 1, stable=True)
         items = tf.gather(history_items, order, batch_dims=1)
         ages = tf.cast(now[:, None] - tf.gather(history_seconds, order, batch_dims=1), tf.float32)
         told = tf.where(items != "", tf.constant("own"), tf.constant(""))
-        return {"items": items, "scores": ages, "sources": told, "reasons": told}
+        none = ~tf.reduce_any(items != "", 1, keepdims=True)
+        items = tf.where(none, tf.constant("popular"), items)
+        scores = tf.where(none, 0.0, ages * tf.gather(history_weights, order, batch_dims=1))
+        return {"items": items, "scores": scores, "sources": told, "reasons": told}
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "back"
     module = Backwards()
-    tf.saved_model.save(module, str(folder / "4"), signatures={"serving_default": module.serve})
+    tf.saved_model.save(module, str(folder / "4"), signatures={"with_rules": module.serve})
     return WrittenModel.newest(folder)
 
 
@@ -50,8 +59,9 @@ def people():
     items = [[f"i{n}" for n in random.integers(0, 50, length)] for length in lengths]
     seconds = [(np.arange(length) * 60 + 1_600_000_000).tolist() for length in lengths]
     return pa.RecordBatch.from_arrays(
-        [pa.array([f"p{n}" for n in range(len(lengths))]), pa.array(items, HISTORIES.field(1).type),
-         pa.array(seconds, HISTORIES.field(2).type)], schema=HISTORIES,
+        [pa.array([f"p{n}" for n in range(len(lengths))]), pa.array([f"c{n}" for n in range(len(lengths))]),
+         pa.array(items, HISTORIES.field(2).type), pa.array(seconds, HISTORIES.field(3).type),
+         pa.array([[0.5] * len(one) for one in seconds], HISTORIES.field(4).type)], schema=HISTORIES,
     )  # fmt: skip
 
 
@@ -59,9 +69,11 @@ def plainly(people, k):
     rows = []
     for person in people.to_pylist():
         newest = list(zip(person["history_items"], person["history_seconds"], strict=True))[::-1][:k]
-        for rank, (item, second) in enumerate(newest, 1):
-            score = float(np.float32(AT.timestamp() - second))
-            rows.append((person["person_id"], rank, item, score, "own", "own", "back", 4, AT))
+        source = "own" if newest else ""
+        for rank, (item, second) in enumerate(newest or [("popular", 0)], 1):
+            score = float(np.float32(AT.timestamp() - second) / 2) if newest else 0.0
+            key, who = f"20240501000000-4-{person['person_id']}-{rank}", (person["person_id"], person["customer_id"])
+            rows.append((key, *who, item, rank, score, source, source, "back", "4", "batch", AT))
     return rows
 
 
@@ -72,7 +84,8 @@ def told(batch):
 def test_each_person_gets_the_list_of_the_model(model, people):
     made = offer(people, model.load(), model, 5, AT)
     assert made.schema == RECOMMENDATIONS
-    assert told(made) == plainly(people, 5)
+    assert sorted(told(made)) == sorted(plainly(people, 5))
+    assert len({row[0] for row in told(made)}) == made.num_rows
 
 
 def test_nobody_gives_no_rows(model, people):

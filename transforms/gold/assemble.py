@@ -39,12 +39,12 @@ class KeyByPerson(beam.PTransform):
     """Silver batches -> the same, with the person of each row's customer in CUSTOMER_ID; see `persons.key_by_person`.
 
     Attributes:
-      uri, version: of the identity map.
+      uri, version: of the identity map; version None where there is none, and a record is a person.
       keep_record: adds `persons.RECORD`, the CUSTOMER_ID that the source gave.
     """
 
     uri: str
-    version: int
+    version: int | None
     keep_record: bool = False
 
     def expand(self, rows: beam.PCollection) -> beam.PCollection:
@@ -54,7 +54,7 @@ class KeyByPerson(beam.PTransform):
 
 
 class _KeyFn(beam.DoFn):
-    def __init__(self, uri: str, version: int, keep_record: bool) -> None:
+    def __init__(self, uri: str, version: int | None, keep_record: bool) -> None:
         self._place, self._keep_record = (uri, version), keep_record
 
     def setup(self) -> None:
