@@ -23,7 +23,7 @@ from recsys.retrieval.train import FittedTowers, TwoTower
 from recsys.spec import RankingSpec, RetrievalSpec
 
 FEWEST_LISTS = 50  # to teach a ranker; with fewer the ranks of the sources are fused
-_HELD_SHARE = 5  # one list of so many says when to stop
+_HELD_SHARE = 5  # the lists of one person of so many say when to stop
 
 
 def sources_for(repeats: bool, words: pl.DataFrame | None = None) -> list[Source]:
@@ -47,25 +47,26 @@ class ChainSource:
     name: str = "chain"
 
     def fit(self, log: Log) -> Chain:
-        """Learns sources and ranker without each user's last basket, which teaches the ranker; then the sources again.
+        """Learns sources and ranker without each user's last baskets, which teach the ranker; then the sources again.
 
         The ranker so learns how far to trust scores of baskets that the sources have not seen.
         """
-        inner = leave_last_out(log, self.repeats)
+        several = np.clip(self.ranking.most_lists // max(len(log.user_ids), 1), 1, self.ranking.lists)
+        inner = leave_last_out(log, self.repeats, int(several)).some(self.ranking.most_lists, self.ranking.seed)
         sources = sources_for(self.repeats, self.words)
         if len(inner.users) < FEWEST_LISTS:
             return self._fused(_fit(sources, log), log, len(inner.users))
         towers = TwoTower(self.retrieval, _word_codes(log, self.words), inner)
         first = towers.fit(inner.train)
         assert isinstance(first, FittedTowers)
-        self.said(f"two towers: {first.epochs} epochs, NDCG {max(first.curve):.4f} of the last baskets but one")
+        self.said(f"two towers: {first.epochs} epochs, NDCG {max(first.curve):.4f} of the baskets kept back")
         scorers = {**_fit(sources, inner.train), towers.name: first}
         pool = gather(inner.histories, scorers, ItemTimes.of(inner.train), self.ranking.candidates, self.repeats)
         again = {**_fit(sources, log), towers.name: towers.for_epochs(first.epochs).fit(log)}
         found = inner.targets.hits(pool.items).any(1)
         if found.sum() < FEWEST_LISTS:
             return self._fused(again, log, int(found.sum()))
-        held = np.arange(len(inner.users)) % _HELD_SHARE == 0
+        held = np.unique(inner.users, return_inverse=True)[1] % _HELD_SHARE == 0
         ranker = train_ranker(pool, inner.targets, self.ranking, held)
         self.said(f"ranker: {ranker.epochs} epochs, NDCG {max(ranker.curve):.4f} of held-out lists")
         curves = {"two towers": first.curve, "ranker": ranker.curve}
@@ -78,7 +79,8 @@ class ChainSource:
 
 @dataclass(frozen=True)
 class Answer:
-    """Lists [n, k], best first: codes, -1 where there are fewer; scores; the source that ranks each highest."""
+    """Lists [n, k], best first: codes, -1 where there are fewer; the source that ranks each highest; scores: the chance
+    that each is taken, of fused ranks their sum."""
 
     items: np.ndarray
     scores: np.ndarray
@@ -110,6 +112,7 @@ class Chain:
         pool = gather(histories.newest(MOST_ITEMS), self.scorers, self.times, size, self.repeats)
         shown = np.where(pool.items >= 0, pool.fused, NEVER) if self.ranker is None else self.ranker.scores(pool)
         places = best(shown, k)
+        shown = shown if self.ranker is None else self.ranker.chance.of(shown, pool.items >= 0)
         items, scores, sources = (
             np.take_along_axis(one, np.maximum(places, 0), 1) for one in (pool.items, shown, pool.sources)
         )

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class RetrievalSpec:
     """The two towers. `temperature`: of the softmax over a batch; `patience`: epochs without a better NDCG.
 
-    An epoch is at most `epoch_batches` batches, drawn anew: what it costs does not grow with the log.
+    An epoch is at most `epoch_batches` batches, drawn anew: what it costs does not grow with the log. With at most
+    `all_items` items the softmax is over all of them.
     """
 
     dimension: int = 64
@@ -19,6 +20,7 @@ class RetrievalSpec:
     learning_rate: float = 2e-3
     batch: int = 1024
     epoch_batches: int = 100
+    all_items: int = 0
     epochs: int = 20
     patience: int = 3
     seed: int = 7
@@ -42,9 +44,14 @@ class RetrievalSpec:
 
 @dataclass(frozen=True)
 class RankingSpec:
-    """The cross network over the candidates of all sources."""
+    """The cross network over the candidates of all sources.
+
+    It learns from the last `lists` baskets of each person, from at most `most_lists` in all, whole persons each.
+    """
 
     candidates: int = 100
+    lists: int = 5
+    most_lists: int = 20_000
     crosses: int = 2
     units: int = 64
     dropout: float = 0.1
@@ -55,7 +62,8 @@ class RankingSpec:
     seed: int = 7
 
     def __post_init__(self) -> None:
-        for name in ("candidates", "crosses", "units", "batch", "epochs", "patience", "learning_rate"):
+        numbers = ("candidates", "lists", "most_lists", "crosses", "units", "batch", "epochs", "patience")
+        for name in (*numbers, "learning_rate"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
         if not 0 <= self.dropout < 1:

@@ -32,6 +32,13 @@ class Asked(NamedTuple):
         return self.items >= 0
 
     @property
+    def moments(self) -> tf.Tensor:
+        """float32 [n]: at how many different times something was taken."""
+        before = tf.pad(self.known[:, :-1], [[0, 0], [1, 0]])
+        other = self.known & (~before | (self.seconds != tf.roll(self.seconds, 1, 1)))
+        return tf.reduce_sum(tf.cast(other, tf.float32), 1)
+
+    @property
     def places(self) -> tf.Tensor:
         """float64 [l]: how many came after; the newest has 0."""
         return tf.cast(tf.range(tf.shape(self.items)[1])[::-1], tf.float64)

@@ -31,6 +31,7 @@ class Merge(tf.Module):
         super().__init__()
         self.keys, self.starts = constant(times.keys, kept), constant(times.starts[:-1].astype(np.int64), kept)
         self.first, self.users = constant(times.first, kept), constant(np.log1p(times.users).astype(np.float32), kept)
+        self.again = constant(times.again, kept)
         self.size, self.repeats = min(size, len(times.first)), repeats
 
     def __call__(self, asked: Asked, scores: list[tf.Tensor], allowed: tf.Tensor) -> Merged:
@@ -72,8 +73,11 @@ class Merge(tf.Module):
         gap = tf.maximum(tf.where(asked.known[:, -1], gap, _NO_DAYS), 0.0)
         since_first, since_last = self._days(code, asked.now[:, None])
         wide = tf.ones_like(own)
+        last = (own > 0) & (age == tf.cast(gap, tf.float32)[:, None])
         return [
-            tf.math.log1p(own), tf.math.log1p(age), own / tf.maximum(length, 1.0), tf.gather(self.users, code),
+            tf.math.log1p(own), tf.math.log1p(age), own / tf.maximum(length, 1.0),
+            own / tf.maximum(asked.moments[:, None], 1.0), tf.cast(last, tf.float32),
+            tf.gather(self.users, code), tf.gather(self.again, code),
             since_first, since_last, tf.math.log1p(length) * wide,
             tf.cast(tf.math.log1p(gap), tf.float32)[:, None] * wide,
         ]  # fmt: skip

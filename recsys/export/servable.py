@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recsys.candidates.source import NEVER
 from recsys.chain import Chain
 from recsys.export.catalogue import Catalogue
 from recsys.export.history import Asked, read_history
@@ -51,7 +52,8 @@ class Servable(tf.Module):
 
     `serving_default`: history_items string [n, l], oldest first, "" for padding, unknown ids are passed over;
     history_seconds int64 [n, l] since 1970; now int64 [n], 0 for the moment the model was made or the newest of the
-    history. Out: items string [n, k], "" where there are fewer; scores float32, sources and reasons string [n, k].
+    history. Out: items string [n, k], "" where there are fewer; scores float32 [n, k], the chance that each is taken;
+    sources and reasons string [n, k].
     `with_rules`: the same with history_weights float32 [n, l] (purchase 1, cart 0.5, view 0.2), allow and deny string
     [n, a], price_from, price_to float32 [n], new_only bool [n], category_cap int32 [n] and diversity float32 [n].
     `candidates`: what the sources offer before the ranker, in the order of the fused ranks.
@@ -73,6 +75,7 @@ class Servable(tf.Module):
         towers = next((one.items for one in chain.scorers.values() if isinstance(one, FittedTowers)), None)
         self.rules = Rules(catalogue, np.zeros((len(ids), 1)) if towers is None else towers, kept)
         self.ranker = None if chain.ranker is None else chain.ranker.model.score
+        self.chance = None if chain.ranker is None else chain.ranker.chance
         self.learnt = [] if chain.ranker is None else chain.ranker.model.variables
         self.arrays = [variable for _, variable in kept.values()]
         self.least = max(
@@ -128,8 +131,12 @@ class Servable(tf.Module):
 
     def _answer(self, asked: Asked, wishes: Wishes | None) -> dict[str, tf.Tensor]:
         pool = self._pool(asked, wishes)
-        scores = pool.fused if self.ranker is None else self.ranker(pool.features)
-        return self._told(asked, pool, scores, self.rules.pick(pool.items, scores, wishes, self.k))
+        if self.ranker is None:
+            return self._told(asked, pool, pool.fused, self.rules.pick(pool.items, pool.fused, wishes, self.k))
+        scores = self.ranker(pool.features)
+        shares = tf.nn.log_softmax(tf.where(pool.items >= 0, scores, float(NEVER)), 1)
+        chances = tf.sigmoid(self.chance.slope * shares + self.chance.offset)
+        return self._told(asked, pool, chances, self.rules.pick(pool.items, scores, wishes, self.k))
 
     def _told(self, asked: Asked, pool: Merged, scores: tf.Tensor, places: tf.Tensor) -> dict[str, tf.Tensor]:
         at = tf.maximum(places, 0)

@@ -15,7 +15,10 @@ PAIR_FEATURES = (
     "own_times",
     "own_age",
     "own_share",
+    "own_rate",
+    "own_last",
     "item_users",
+    "item_again",
     "item_age",
     "item_unsold",
     "asker_items",
@@ -42,12 +45,16 @@ class Pool:
 
 @dataclass(frozen=True)
 class ItemTimes:
-    """When items were taken, to know at any moment how new an item is and how long unsold; seconds, sorted by item."""
+    """When items were taken, to know at any moment how new an item is and how long unsold; seconds, sorted by item.
+
+    `users`: how many took each; `again`: which share of them in several baskets, drawn to the mean where few did.
+    """
 
     starts: np.ndarray
     keys: np.ndarray
     first: np.ndarray
     users: np.ndarray
+    again: np.ndarray
 
     @classmethod
     def of(cls, log: Log) -> ItemTimes:
@@ -57,8 +64,15 @@ class ItemTimes:
         starts = np.searchsorted(items, np.arange(size + 1))
         first = np.full(size, np.iinfo(np.int64).max)
         np.minimum.at(first, log.items, log.seconds)
-        pairs = np.unique(log.users.astype(np.int64) * size + log.items)
-        return cls(starts, keys, first, np.bincount(pairs % size, minlength=size))
+        order = np.lexsort((log.baskets, log.items, log.users))
+        pair = (log.users.astype(np.int64) * size + log.items)[order]
+        new = np.append(True, pair[1:] != pair[:-1])[: len(pair)]
+        other = ~new & np.append(False, np.diff(log.baskets[order]) != 0)[: len(pair)]  # another basket of the pair
+        several = np.bincount(np.cumsum(new)[other] - 1, minlength=int(new.sum())) > 0
+        item = pair[new] % size
+        users, again = np.bincount(item, minlength=size), np.bincount(item, several, size)
+        share = again.sum() / max(users.sum(), 1)
+        return cls(starts, keys, first, users, ((again + 5 * share) / (users + 5)).astype(np.float32))
 
     def days(self, items: np.ndarray, now: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(days since an item was first taken, days since it was last taken before now); both 0 or more, new is 0."""
@@ -110,7 +124,10 @@ def _gather(histories: Histories, scorers: Mapping[str, Scorer], times: ItemTime
 
 
 def _pair_features(histories: Histories, items: np.ndarray, times: ItemTimes) -> list[np.ndarray]:
-    """PAIR_FEATURES; times in log(1 + days)."""
+    """PAIR_FEATURES; times in log(1 + days).
+
+    own_rate: of the moments at which the asker took something, at how many it was this; own_last: was it at the last?
+    """
     shape = (len(histories), histories.item_count)
     count, age = np.zeros(shape, np.float32), np.full(shape, 3_650, np.float32)
     np.add.at(count, (histories.owners, histories.items), 1)
@@ -121,10 +138,14 @@ def _pair_features(histories: Histories, items: np.ndarray, times: ItemTimes) ->
     gap = np.where(length[:, 0] > 0, (histories.now - histories.seconds[newest]) / 86_400, 3_650) if len(
         histories.seconds
     ) else np.full(len(histories), 3_650.0)  # fmt: skip
+    gap = np.maximum(gap, 0)[:, None]
+    owners, seconds = histories.owners, histories.seconds
+    other = np.append(True, (owners[1:] != owners[:-1]) | (seconds[1:] != seconds[:-1]))[: len(owners)]
+    moments = np.bincount(owners, other, len(histories))[:, None]
     since_first, since_last = times.days(items, np.broadcast_to(histories.now[:, None], items.shape))
     wide = np.ones_like(own)
     return [
-        np.log1p(own), np.log1p(own_age), own / np.maximum(length, 1), np.log1p(times.users[items]),
-        np.log1p(since_first), np.log1p(since_last), np.log1p(length) * wide,
-        np.log1p(np.maximum(gap, 0))[:, None] * wide,
+        np.log1p(own), np.log1p(own_age), own / np.maximum(length, 1), own / np.maximum(moments, 1),
+        (own > 0) & (own_age == gap.astype(np.float32)), np.log1p(times.users[items]), times.again[items],
+        np.log1p(since_first), np.log1p(since_last), np.log1p(length) * wide, np.log1p(gap) * wide,
     ]  # fmt: skip

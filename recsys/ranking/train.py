@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from recsys.candidates.source import NEVER, best
 from recsys.evaluate.metrics import Targets, ndcg
+from recsys.ranking.chance import Chance, fit_chance
 from recsys.ranking.features import Pool
 from recsys.ranking.network import CrossNetwork
 from recsys.spec import RankingSpec
@@ -18,11 +19,13 @@ K = 10
 
 @dataclass(frozen=True)
 class Ranker:
-    """`curve`: NDCG of the lists kept for validation after each epoch; `epochs`: those kept."""
+    """`curve`: NDCG of the lists kept for validation after each epoch; `epochs`: those kept; `chance`: what makes
+    chances of scores, fitted to those lists."""
 
     model: CrossNetwork
     epochs: int = 0
     curve: tuple[float, ...] = ()
+    chance: Chance = field(default_factory=Chance)
 
     def scores(self, pool: Pool) -> np.ndarray:
         """float32 [n, c]: of each candidate, NEVER where there is none."""
@@ -60,7 +63,8 @@ def train_ranker(pool: Pool, targets: Targets, spec: RankingSpec, held: np.ndarr
             break
     assert kept is not None
     model.set_weights(kept[2])
-    return Ranker(model, kept[1], tuple(curve))
+    chance = fit_chance(Ranker(model).scores(shown), shown.items >= 0, hits.hits(shown.items))
+    return Ranker(model, kept[1], tuple(curve), chance)
 
 
 def _pairs(targets: Targets, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

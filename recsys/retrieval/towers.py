@@ -81,6 +81,7 @@ class TwoTowers(tfrs.Model):
         self.item_tower = ItemTower(item_count, words, spec)
         self.user_tower = UserTower(self.item_tower, spec)
         self.probability = tf.constant(probability, tf.float32)
+        self.over_all = item_count <= spec.all_items
         self.task = tfrs.tasks.Retrieval(temperature=spec.temperature, remove_accidental_hits=True)
         shape = (None, spec.history_items)
         kinds = {"items": tf.int32, "ages_hours": tf.float32, "weights": tf.float32}
@@ -89,6 +90,11 @@ class TwoTowers(tfrs.Model):
 
     def compute_loss(self, features: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         items = features["item"]
+        if self.over_all:
+            every = self.item_tower(tf.range(self.probability.shape[0]))
+            logits = tf.matmul(self.user_tower(features, training=training), every, transpose_b=True)
+            loss = tf.nn.sparse_softmax_cross_entropy_with_logits(items, logits / self.task._temperature)
+            return tf.reduce_sum(loss * features["weight"])
         return self.task(
             self.user_tower(features, training=training),
             self.item_tower(items),

@@ -43,6 +43,16 @@ def test_every_source_has_its_best_among_the_candidates(asked, repeats):
         assert len(set(shown)) == len(shown) and (repeats or not own & set(shown))
 
 
+def again(log, item):  # noqa: F811
+    """The share of an item's people who took it in several baskets, with 5 more who did as all do with all items."""
+    baskets = {}
+    for user, one, basket in zip(log.users, log.items, log.baskets, strict=True):
+        baskets.setdefault((user, one), set()).add(basket)
+    several = {pair: len(found) > 1 for pair, found in baskets.items()}
+    mine = [flag for (_, one), flag in several.items() if one == item]
+    return (sum(mine) + 5 * np.mean(list(several.values()))) / (len(mine) + 5)
+
+
 def test_what_is_said_of_a_pair_is_what_a_plain_reading_says(asked):
     log, histories = asked  # noqa: F811
     scorers = {"popularity": Popularity().fit(log)}
@@ -62,7 +72,10 @@ def test_what_is_said_of_a_pair_is_what_a_plain_reading_says(asked):
                 "own_times": np.log1p(mine.sum()),
                 "own_age": np.log1p(last),
                 "own_share": mine.sum() / max(own.sum(), 1),
+                "own_rate": mine.sum() / max(len(set(log.seconds[own])), 1),
+                "own_last": mine.any() and log.seconds[mine].max() == log.seconds[own].max(),
                 "item_users": np.log1p(len(set(log.users[log.items == item]))),
+                "item_again": again(log, item),
                 "item_age": np.log1p((now - sold.min()) / DAY),
                 "item_unsold": np.log1p((now - sold.max()) / DAY),
                 "asker_items": np.log1p(own.sum()),
