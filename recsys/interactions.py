@@ -69,9 +69,10 @@ class Log:
         latest = self.seconds.max(initial=0)
         return self._between(starts[users], starts[users + 1], np.full(len(users), latest) if now is None else now)
 
-    def histories_before(self, rows: Array) -> Histories:
-        """What was known of the user at the moment of each of some rows."""
-        return self._between(self.starts[self.users[rows]], self.cutoffs[rows], self.seconds[rows])
+    def histories_before(self, rows: Array, now: Array | None = None) -> Histories:
+        """What was known of the user at the moment of each of some rows; `now` in seconds, else the time of the row."""
+        now = self.seconds[rows] if now is None else now
+        return self._between(self.starts[self.users[rows]], self.cutoffs[rows], now)
 
     def _between(self, begin: Array, end: Array, now: Array) -> Histories:
         take, offsets = ranges(begin, end)

@@ -80,12 +80,11 @@ def histories(rows: pa.Table, people: pa.Table, as_of: datetime, most: int, batc
 
 def products(items: pa.Table) -> pa.Table:
     """Each product once, as OWN_ITEMS, from the columns TOLD: its words are its name and brand, its price the last."""
+    named = pl.DataFrame(pl.from_arrow(items)).drop_nulls("PRODUCT_ID")
+    rows = named.group_by(item="PRODUCT_ID").agg(pl.col(name).drop_nulls().last() for name in TOLD[1:]).sort("item")
     text = pl.concat_str("PRODUCT_NAME", "BRAND", separator=" ", ignore_nulls=True)
-    named = pl.DataFrame(pl.from_arrow(items)).drop_nulls("PRODUCT_ID").with_columns(text=text)
-    latest = [pl.col(name).drop_nulls().last() for name in ("text", "CATEGORY", "UNIT_PRICE")]
-    rows = named.group_by(item="PRODUCT_ID").agg(*latest).sort("item")
     made = rows.select(
-        "item", pl.col("text").fill_null(""), category="CATEGORY", price=pl.col("UNIT_PRICE").cast(pl.Float64),
+        "item", text=text.fill_null(""), category="CATEGORY", price=pl.col("UNIT_PRICE").cast(pl.Float64),
         in_stock=pl.lit(None, pl.Boolean),
     )  # fmt: skip
     return made.to_arrow(compat_level=_OLDEST).cast(OWN_ITEMS)

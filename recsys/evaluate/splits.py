@@ -73,7 +73,8 @@ def leave_last_out(log: Log, repeats: bool = False, most: int = 1) -> Split:
     lists, owners = np.unique(owners, return_inverse=True)
     asked = asked[lists]
     targets = Targets.of(owners, items, len(lists))
-    return Split(log.keep(train), log.users[asked], log.histories_before(asked), targets, repeats)
+    histories = log.histories_before(asked, log.seconds[log.cutoffs[asked]])  # a basket may have begun with a view
+    return Split(log.keep(train), log.users[asked], histories, targets, repeats)
 
 
 def at_time(log: Log, seconds: float, repeats: bool = False) -> Split:

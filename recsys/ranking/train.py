@@ -15,6 +15,7 @@ from recsys.spec import RankingSpec
 from recsys.tensorflow import keras, tf
 
 K = 10
+_STEPS = 20  # an epoch has at least so many, of smaller batches where lists are few
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ def train_ranker(pool: Pool, targets: Targets, spec: RankingSpec, held: np.ndarr
     model.compile(optimizer=keras.optimizers.Adam(spec.learning_rate))
     columns = {"features": pool.features, "labels": labels, "known": (pool.items >= 0).astype(np.float32)}
     rows = tf.data.Dataset.from_tensor_slices({name: values[use] for name, values in columns.items()})
-    rows = rows.shuffle(len(use), seed=spec.seed).batch(spec.batch).prefetch(2)
+    batch = int(np.clip(len(use) // _STEPS, 8, spec.batch))
+    rows = rows.shuffle(len(use), seed=spec.seed).batch(batch).prefetch(2)
     shown = pool.part(held)
     hits = Targets.of(*_pairs(targets, held), int(held.sum()))
     kept: tuple[float, int, list[np.ndarray]] | None = None

@@ -73,7 +73,7 @@ def test_what_is_said_of_a_pair_is_what_a_plain_reading_says(asked):
                 "own_age": np.log1p(last),
                 "own_share": mine.sum() / max(own.sum(), 1),
                 "own_rate": mine.sum() / max(len(set(log.seconds[own])), 1),
-                "own_last": mine.any() and log.seconds[mine].max() == log.seconds[own].max(),
+                "own_last": float(mine.any() and log.seconds[mine].max() == log.seconds[own].max()),
                 "item_users": np.log1p(len(set(log.users[log.items == item]))),
                 "item_again": again(log, item),
                 "item_age": np.log1p((now - sold.min()) / DAY),

@@ -130,6 +130,6 @@ def test_a_product_has_its_last_price_and_its_words():
     rows += [(None, "Nothing", None, None, None), ("A2", None, None, None, None)]
     made = products(table(ITEMS, rows, TOLD)).to_pylist()
     assert [(one["item"], one["text"], one["category"], one["price"]) for one in made] == [
-        ("A1", "Red Cup", "KITCHEN", 3.0),
+        ("A1", "Red Cup Acme", "KITCHEN", 3.0),
         ("A2", "", None, None),
     ]
