@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
@@ -19,7 +19,7 @@ import polars as pl
 import pyarrow as pa
 
 from transforms.errors import UserError
-from transforms.identity.encode import NONE, Column, Encoded
+from transforms.identity.encode import NONE, Column, Derived, Encoded
 from transforms.identity.fields import RECORD_KEY
 from transforms.identity.model import LinkModel
 from transforms.identity.more import Compared, Met
@@ -98,8 +98,10 @@ def _write(path: Path, state: State) -> None:
     records, compared, persons = state.compared.records, state.compared, state.persons
     columns = {RECORD_KEY: records.keys.to_arrow(compat_level=_OLDEST), "_hash": pa.array(records.hashes)}
     for name, column in records.columns.items():
-        codes = pa.array(column.codes, mask=column.codes < 0)
-        columns[name] = pa.DictionaryArray.from_arrays(codes, _flat(column.values))
+        columns[name] = _dictionary(column.codes, column.values)
+        whole = {key: made for key, made in column.derived.items() if len(made.codes) == len(column.values)}
+        if whole:
+            _put(path / f"derived-{name}", pa.table({key: _dictionary(d.codes, d.values) for key, d in whole.items()}))
     columns |= {name: pa.array(flag) for name, flag in records.flags.items()}
     _put(path / "records", pa.table(columns))
     _put(path / "persons", pa.table({"code": persons.codes, "since": persons.since}))
@@ -112,15 +114,13 @@ def _write(path: Path, state: State) -> None:
 
 
 def _read(path: Path, said: dict) -> State:
-    table = _get(path / "records")
+    table, same = _get(path / "records"), said["format"] == FORMAT
     columns: dict[str, Column] = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         if pa.types.is_dictionary(column.type):
-            array = column.combine_chunks()
-            codes = array.indices.fill_null(NONE).to_numpy(zero_copy_only=False)
-            columns[name] = Column(codes, pl.Series("", pl.from_arrow(array.dictionary)))
+            columns[name] = Column(*_coded(column), _derived(path / f"derived-{name}") if same else {})
     if {"given_name", "surname"} <= columns.keys():  # they share their values
-        columns["surname"] = Column(columns["surname"].codes, columns["given_name"].values)
+        columns["surname"] = replace(columns["surname"], values=columns["given_name"].values)
     flags = {n: table[n].to_numpy() for n in table.column_names if pa.types.is_boolean(table[n].type)}
     keys = pl.Series(RECORD_KEY, pl.from_arrow(table[RECORD_KEY]))
     records = Encoded(keys, np.zeros(len(keys), bool), columns, flags)
@@ -128,13 +128,31 @@ def _read(path: Path, said: dict) -> State:
     sample, likely = (Met(_paired(t), t["rules"].to_numpy()) for t in (_get(path / n) for n in ("sample", "likely")))
     compared = Compared(
         records, LinkModel.from_json(said["model"]), said["every"], sample, _paired(_get(path / "strangers")), likely,
-        said["rules"] if said["format"] == FORMAT else "",
+        said["rules"] if same else "",
     )  # fmt: skip
     who = _get(path / "persons")
     ids = pl.Series("", pl.from_arrow(_get(path / "ids")["id"]))
     persons = Persons(who["code"].to_numpy(), ids, who["since"].to_numpy(), _get(path / "former"))
     named = pl.DataFrame(pl.from_arrow(_get(path / "named"))).with_columns(pl.col("source").cast(pl.String))
     return State(compared, persons, named, datetime.fromisoformat(said["at"]), said["generation"])
+
+
+def _derived(path: Path) -> dict[str, Derived]:
+    """What was made of the values of a column; nothing where a run of before did not keep it."""
+    if not Path(f"{path}.arrow").exists():
+        return {}
+    table = _get(path)
+    return {name: Derived(*_coded(column)) for name, column in zip(table.column_names, table.columns, strict=True)}
+
+
+def _dictionary(codes: np.ndarray, values: pl.Series) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), _flat(values))
+
+
+def _coded(column: pa.ChunkedArray) -> tuple[np.ndarray, pl.Series]:
+    array = column.combine_chunks()
+    codes = array.indices.fill_null(NONE).to_numpy(zero_copy_only=False)
+    return codes, pl.Series("", pl.from_arrow(array.dictionary))
 
 
 def _flat(values: pl.Series) -> pa.Array:

@@ -88,3 +88,22 @@ def test_one_phone_in_many_records_stays_small(share):
     assert scored.edges.num_rows < size
     phone = {row["rule"]: row for row in scored.blocks.to_pylist()}["phone"]
     assert phone["left_out"] > (size * share) ** 2 / 2 * 0.9
+
+
+@pytest.mark.parametrize(
+    ("more", "rule"),
+    [({}, "given_sound+surname_sound"), ({"birth_year": 1950}, "surname_sound+birth_year"),
+     ({"street": "12 High Street, York"}, "street")],
+)  # fmt: skip
+def test_records_that_say_little_meet_by_what_there_is(more, rule):
+    """No birth date, no postcode, no city: a misspelt name is met all the same; with them the rule is not asked."""
+    names = [("anna", "meyer"), ("ana", "meier"), ("boris", "stone"), ("carla", "novak")]
+    rows = [{"record_key": f"r{n}", "given_name": g, "surname": s} | more for n, (g, s) in enumerate(names)]
+    encoded = encode_records(standardise_records(pa.Table.from_pylist(rows)))
+    found = find_candidates(encoded, IdentityRules())
+    assert (0, 1) in found_pairs(found)
+    counts = {row["rule"]: row["pairs"] for row in found.report().to_pylist()}
+    assert counts[rule] > 0
+    whole = {"birth_date": "1950-03-04", "postcode": "10115", "city": "Berlin"}
+    rich = encode_records(standardise_records(pa.Table.from_pylist([row | whole for row in rows])))
+    assert {row["rule"]: row["pairs"] for row in find_candidates(rich, IdentityRules()).report().to_pylist()}[rule] == 0

@@ -13,6 +13,7 @@ from pipelines.resolve_files import FilesRequest, resolve_files
 from tests.identity.planted import planted_customers
 from tests.pipelines.test_cli import c360
 from transforms.errors import UsageError, UserError
+from transforms.identity.fold import sound
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -121,3 +122,13 @@ def test_what_other_rules_left_is_compared_anew_and_ids_stay(days, tmp_path):
     (tmp_path / "state" / "state.json").write_text(json.dumps(said | {"rules": "others"}))
     again = resolve(days / "0" / "crm.parquet", 1, tmp_path / "p.csv", tmp_path / "state")
     assert again.people.equals(first.people) and again.scored.compared == first.scored.compared > 0
+
+
+def test_what_was_made_of_values_is_kept_and_only_added_to(days, tmp_path, monkeypatch):
+    resolve(days / "0" / "crm.parquet", 0, tmp_path / "p.csv", tmp_path / "state")
+    kept = load_state(str(tmp_path / "state")).compared.records.columns
+    assert {"sound"} <= kept["surname"].derived.keys() and {"mailbox"} <= kept["email"].derived.keys()
+    asked = []
+    monkeypatch.setattr("transforms.identity.keys.sound", lambda values: asked.extend(values) or sound(values))
+    resolve(days / "1" / "crm.parquet", 1, tmp_path / "p.csv", tmp_path / "state")
+    assert asked and not set(asked) & set(kept["surname"].values.to_list())

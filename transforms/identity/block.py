@@ -156,7 +156,8 @@ def find_candidates(records: Encoded, rules: IdentityRules, within: bool = True)
 
 
 def _blocks(records: Encoded, rule: BlockingRule, rules: IdentityRules, within: bool, work: _Work) -> Blocks:
-    rows, key = _met(records, [work.key(name) for name in rule.keys])
+    asked = not any(work.has(name) for name in rule.without)
+    rows, key = _met(records, [work.key(name) for name in rule.keys], asked)
     new = records.new[rows]
     coarse = _possible(key, new, within)
     refined = 0
@@ -193,9 +194,12 @@ def _spread(values: np.ndarray, rows: np.ndarray, size: int, nothing: int | bool
     return whole
 
 
-def _met(records: Encoded, parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The records that have all parts of a key, and may meet a new record by it, and their key as a number from 0."""
-    there = np.logical_and.reduce([part >= 0 for part in parts])
+def _met(records: Encoded, parts: list[np.ndarray], asked: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """The records that have all parts of a key, and may meet a new record by it, and their key as a number from 0.
+
+    asked: False where the rule is not for these records, and none meets another.
+    """
+    there = np.logical_and.reduce([part >= 0 for part in parts]) & asked
     fresh = records.new
     if not fresh.all():  # blocks without a new record give no pairs; first by each part, which is quick
         for part in parts:
@@ -224,6 +228,10 @@ class _Work:
     def __init__(self, records: Encoded) -> None:
         self._records = records
         self._keys: dict[str, np.ndarray] = {}
+
+    def has(self, name: str) -> bool:
+        """Whether any record has this key."""
+        return bool((self.key(name) >= 0).any())
 
     def key(self, name: str) -> np.ndarray:
         if name not in self._keys:

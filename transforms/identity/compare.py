@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import numpy as np
 
@@ -28,9 +28,9 @@ class Comparer:
         return found
 
 
-def possible(records: Encoded, comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
-    """The comparisons of columns that any record has a value in."""
-    return tuple(c for c in comparisons if any(f in records.columns for f in _asked(c)))
+def possible(columns: Container[str], comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
+    """The comparisons of these columns: those that any record has a value in."""
+    return tuple(c for c in comparisons if any(f in columns for f in _asked(c)))
 
 
 def _asked(comparison: Comparison) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -17,16 +17,35 @@ NONE = -1
 
 
 @dataclass(frozen=True)
+class Derived:
+    """What was made of distinct values: for each the place of the result in `values`, NONE where it is none."""
+
+    codes: np.ndarray
+    values: pl.Series
+
+    def extended(self, made: pl.Series) -> Derived:
+        """With the results for values that have been added."""
+        codes, values = encode(made)
+        at, every = extend(self.values, values)
+        return Derived(np.concatenate([self.codes, np.append(at, NONE)[codes]]).astype(np.int32), every)
+
+
+NOTHING_DERIVED = Derived(np.empty(0, np.int32), pl.Series([], dtype=pl.String))
+
+
+@dataclass(frozen=True)
 class Column:
     """One column of all records.
 
     Attributes:
       codes: for each record the place of its value in `values`, NONE where it has none.
       values: distinct values; `given_name` and `surname` share theirs, so that codes of both can be compared.
+      derived: what was made of the first of the values, and is not made again.
     """
 
     codes: np.ndarray
     values: pl.Series
+    derived: dict[str, Derived] = field(default_factory=dict)
 
     @cached_property
     def words(self) -> np.ndarray:
@@ -56,11 +75,13 @@ class Column:
         column.__dict__.update(counts=self.counts[used], total=self.total)  # of all records, not of these
         return column
 
-    def derive(self, work: Callable[[pl.Series], pl.Series]) -> Column:
-        """The column of what `work` makes of the values, which may be null."""
-        made = work(self.values)
-        codes, values = encode(made)
-        return Column(np.append(codes, NONE)[self.codes].astype(np.int32), values)
+    def derive(self, name: str, work: Callable[[pl.Series], pl.Series]) -> Column:
+        """The column of what `work` makes of each value, which may be null; `name` is its name in `derived`."""
+        known = self.derived.get(name, NOTHING_DERIVED)
+        if len(known.codes) < len(self.values):
+            known = known.extended(work(self.values.slice(len(known.codes))))
+            self.derived[name] = known
+        return Column(np.append(known.codes, np.int32(NONE))[self.codes], known.values)
 
 
 @dataclass(frozen=True)
@@ -144,6 +165,19 @@ def encode(values: pl.Series) -> tuple[np.ndarray, pl.Series]:
     return coded.indices.fill_null(NONE).to_numpy(zero_copy_only=False).astype(np.int32), pl.Series(
         pl.from_arrow(coded.dictionary)
     )
+
+
+def extend(kept: pl.Series, fresh: pl.Series) -> tuple[np.ndarray, pl.Series]:
+    """Where each of the fresh distinct values is among the kept ones (int32), to which unknown ones are added."""
+    if not len(kept):
+        return np.arange(len(fresh), dtype=np.int32), fresh
+    known = pl.Series(np.flatnonzero(kept.is_in(fresh.implode()).to_numpy()), dtype=pl.Int64)
+    there = pl.DataFrame({"value": kept.gather(known), "at": known})
+    found = pl.DataFrame({"value": fresh}).join(there, on="value", how="left", maintain_order="left")["at"]
+    unknown = found.is_null()
+    added = len(kept) + unknown.cum_sum().cast(pl.Int64) - 1
+    at = found.fill_null(added).to_numpy() if len(fresh) else np.empty(0)
+    return at.astype(np.int32), pl.concat([kept, fresh.filter(unknown)]).alias(kept.name)
 
 
 def joined(parts: list[np.ndarray]) -> np.ndarray:

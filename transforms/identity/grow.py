@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from transforms.identity.encode import NONE, Column, Encoded, encode_records
+from transforms.identity.encode import NONE, Column, Encoded, encode_records, extend
 
 _SHARED = ("given_name", "surname")  # columns with one set of values
 
@@ -35,7 +35,7 @@ def add_records(kept: Encoded, records: pa.Table) -> Grown:
     for name in sorted({*kept.columns, *fresh.columns}):
         if name not in values:
             group = [n for n in _SHARED if n in kept.columns or n in fresh.columns] if name in _SHARED else [name]
-            values |= dict.fromkeys(group, _extended(_values(kept, group), _values(fresh, group)))
+            values |= dict.fromkeys(group, extend(_values(kept, group), _values(fresh, group)))
     codes = {name: np.append(at, NONE)[fresh.column(name).codes] for name, (at, _) in values.items()}
     flags = {name: _flag(fresh, name) for name in {*kept.flags, *fresh.flags}}
     at, there = _find(kept.keys, fresh.keys)
@@ -49,7 +49,7 @@ def add_records(kept: Encoded, records: pa.Table) -> Grown:
     stays[at[there & ~same]] = False
     merge = _Merge(kept, fresh, stays, rows)
     columns = {
-        name: Column(merge.numbers(kept.column(name).codes, codes[name]), every)
+        name: Column(merge.numbers(kept.column(name).codes, codes[name]), every, dict(kept.column(name).derived))
         for name, (_, every) in values.items()
     }  # fmt: skip
     whole = Encoded(
@@ -97,17 +97,6 @@ def _values(records: Encoded, group: list[str]) -> pl.Series:
 
 def _flag(records: Encoded, name: str) -> np.ndarray:
     return records.flags.get(name, np.zeros(records.size, bool))
-
-
-def _extended(kept: pl.Series, fresh: pl.Series) -> tuple[np.ndarray, pl.Series]:
-    """Where each of the fresh values is among the kept ones (int32), to which unknown ones are added."""
-    known = pl.Series(np.flatnonzero(kept.is_in(fresh.implode()).to_numpy()), dtype=pl.Int64)
-    there = pl.DataFrame({"value": kept.gather(known), "at": known})
-    found = pl.DataFrame({"value": fresh}).join(there, on="value", how="left", maintain_order="left")["at"]
-    unknown = found.is_null()
-    added = len(kept) + unknown.cum_sum().cast(pl.Int64) - 1
-    at = found.fill_null(added).to_numpy() if len(fresh) else np.empty(0)
-    return at.astype(np.int32), pl.concat([kept, fresh.filter(unknown)]).alias(kept.name)
 
 
 def _find(keys: pl.Series, asked: pl.Series) -> tuple[np.ndarray, np.ndarray]:

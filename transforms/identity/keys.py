@@ -7,34 +7,39 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import polars as pl
 
-from transforms.identity.encode import NONE, Encoded, joined
+from transforms.identity.encode import NONE, Column, Encoded, joined
 from transforms.identity.fold import sound
 
 
 def block_key(records: Encoded, name: str) -> np.ndarray:
     """Codes (int64) of a derived key or of a standard column as it is; NONE where a record has none."""
-    if name in _DERIVED:
-        return _DERIVED[name](records).astype(np.int64)
-    return records.column(name).codes.astype(np.int64)
+    if name == "names":
+        return _names(records)
+    return _column(records, name).codes.astype(np.int64)
+
+
+def _column(records: Encoded, name: str) -> Column:
+    """A derived key or a standard column."""
+    return _DERIVED[name](records) if name in _DERIVED else records.column(name)
 
 
 KEYS = ("given_sound", "surname_sound", "given_initial", "surname_initial", "birth_parts", "birth_year", "birth_day",
         "mailbox", "names", "name_sounds", "name_start")  # fmt: skip
 
 
-def _sounds(column: str) -> Callable[[Encoded], np.ndarray]:
+def _sounds(column: str) -> Callable[[Encoded], Column]:
     def work(values: pl.Series) -> pl.Series:
         return pl.Series(sound(values.to_list()), dtype=pl.String)
 
-    return lambda records: records.column(column).derive(work).codes
+    return lambda records: records.column(column).derive("sound", work)
 
 
-def _cut(column: str, start: int, length: int, least: int = 1) -> Callable[[Encoded], np.ndarray]:
+def _cut(column: str, start: int, length: int, least: int = 1) -> Callable[[Encoded], Column]:
     def work(values: pl.Series) -> pl.Series:
         cut = values.str.slice(start, length)
         return cut.set(cut.str.len_bytes() < least, None)
 
-    return lambda records: records.column(column).derive(work).codes
+    return lambda records: records.column(column).derive(f"from {start} for {length}", work)
 
 
 def _birth_parts(values: pl.Series) -> pl.Series:
@@ -56,8 +61,12 @@ def _names(records: Encoded) -> np.ndarray:
     """Given name and surname in either order; a whole name by its words in the order of the alphabet."""
     given, surname = records.column("given_name").codes, records.column("surname").codes
     pair = joined([np.minimum(given, surname), np.maximum(given, surname)])
-    whole = records.column("name").derive(_sorted_words).codes.astype(np.int64)
+    whole = _whole_names(records).codes.astype(np.int64)
     return np.where(pair >= 0, pair, np.where(whole >= 0, whole + pair.max(initial=NONE) + 1, NONE))
+
+
+def _whole_names(records: Encoded) -> Column:
+    return records.column("name").derive("sorted words", _sorted_words)
 
 
 def _sorted_words(values: pl.Series) -> pl.Series:
@@ -74,20 +83,19 @@ def _name_sounds(values: pl.Series) -> pl.Series:
     return pl.Series([" ".join(sorted(sound(words))) for words in longest.to_list()], dtype=pl.String)
 
 
-def _of_name(work: Callable[[pl.Series], pl.Series]) -> Callable[[Encoded], np.ndarray]:
-    return lambda records: records.column("name").derive(work).codes
+def _of_name(name: str, work: Callable[[pl.Series], pl.Series]) -> Callable[[Encoded], Column]:
+    return lambda records: records.column("name").derive(name, work)
 
 
-_DERIVED: Mapping[str, Callable[[Encoded], np.ndarray]] = {
+_DERIVED: Mapping[str, Callable[[Encoded], Column]] = {
     "given_sound": _sounds("given_name"),
     "surname_sound": _sounds("surname"),
     "given_initial": _cut("given_name", 0, 1),
     "surname_initial": _cut("surname", 0, 1),
-    "birth_parts": lambda records: records.column("birth_date").derive(_birth_parts).codes,
+    "birth_parts": lambda records: records.column("birth_date").derive("birth parts", _birth_parts),
     "birth_year": _cut("birth_date", 0, 4, 4),
     "birth_day": _cut("birth_date", 4, 4, 4),
-    "mailbox": lambda records: records.column("email").derive(_mailbox).codes,
-    "names": _names,
-    "name_sounds": _of_name(_name_sounds),
-    "name_start": _of_name(lambda values: values.str.replace_all(" ", "", literal=True).str.slice(0, 4)),
+    "mailbox": lambda records: records.column("email").derive("mailbox", _mailbox),
+    "name_sounds": _of_name("sounds", _name_sounds),
+    "name_start": _of_name("start", lambda values: values.str.replace_all(" ", "", literal=True).str.slice(0, 4)),
 }

@@ -95,13 +95,14 @@ def score_more(records: pa.Table, rules: IdentityRules, kept: Compared | None = 
         grown = Grown(now, np.empty(0, np.int32), np.full(now.size, NONE, np.int32))
     else:
         grown = add_records(kept.records, standard)
-    comparisons = possible(grown.records, rules.comparisons)
+    comparisons = possible(grown.records.columns, rules.comparisons)
     flags = set(grown.records.flags)
     fits = (
         kept is not None
         and kept.rules == repr(rules)
         and comparisons == kept.model.comparisons
         and flags == set(kept.records.flags)
+        and grown.records.columns.keys() == kept.records.columns.keys()  # rules may be for records without some
     )
     if kept is None or not fits:
         grown = replace(grown, records=all_new(grown.records))

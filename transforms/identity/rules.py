@@ -39,10 +39,12 @@ class BlockingRule:
     Attributes:
       keys: names of block keys (`keys.py`).
       refine: further keys, asked one after the other only in blocks of more than `IdentityRules.block_rows` records.
+      without: the rule is for records of which none has any of these keys, and who would hardly meet otherwise.
     """
 
     keys: tuple[str, ...]
     refine: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -104,6 +106,10 @@ BLOCKING = (
     BlockingRule(("birth_parts",), ("given_initial", "surname_initial", "city")),
     BlockingRule(("name_sounds",), ("city", "postcode", "street")),
     BlockingRule(("name_start", "city"), ("street", "postcode")),
+    BlockingRule(("surname_sound", "birth_year"), ("given_initial", "city", *_DETAIL), without=("birth_parts",)),
+    BlockingRule(("given_sound", "birth_year"), ("surname_initial", "city", *_DETAIL), without=("birth_parts",)),
+    BlockingRule(("given_sound", "surname_sound"), ("city", *_DETAIL), without=("birth_year", "postcode")),
+    BlockingRule(("street",), ("given_initial", "surname_initial"), without=("city",)),
 )
 
 DETERMINISTIC = (

@@ -123,7 +123,7 @@ def score_pairs(
         raise UserError(f"a {RECORD_KEY} is in both tables", "identity", "put the name of the source before the id")
     encoded = encode_records(first, second)
     candidates = find_candidates(encoded, rules, within)
-    comparisons = possible(encoded, rules.comparisons if model is None else model.comparisons)
+    comparisons = possible(encoded.columns, rules.comparisons if model is None else model.comparisons)
     comparer = Comparer(encoded if model is None else encoded.only(candidates.rows()), comparisons)
     if model is None:
         model = train_model(encoded, comparisons, take_sample(comparer, candidates, rules, within), within)

@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from transforms.identity.components import CLUSTERS
-from transforms.identity.decisions import DECISIONS
+from transforms.identity.components import CLUSTERS, label_components
+from transforms.identity.decisions import DECISIONS, TOGETHER
 from transforms.identity.encode import NONE, Encoded
-from transforms.identity.guard import REFUSED, GuardRules, resolve_clusters, strong_links
+from transforms.identity.guard import REFUSED, GuardRules, resolve_clusters
 from transforms.identity.persons import IDENTITY_EVENTS, IDENTITY_MAP, assign_persons, person_ids
-from transforms.identity.score import ScoredPairs
+from transforms.identity.score import ScoredPairs, Weighed
 
 _OLDEST = pl.CompatLevel.oldest()
 _TIME = pl.Datetime("us", "UTC")
@@ -69,23 +69,41 @@ def settle_persons(
 
 
 def _clusters(scored: ScoredPairs, decisions: pa.Table | None, rules: GuardRules) -> tuple[np.ndarray, pa.Table]:
-    """The first record of each record's cluster, and REFUSED. Records without a strong link are left out of the work.
+    """The first record of each record's cluster, and REFUSED; the guard looks at what it could refuse only.
 
     Numbers stand for keys: as text of one length they are in the order of the keys.
     """
-    records, pairs = scored.records, scored.weighed.pairs
-    names = pl.Series("left", pairs.left), pl.Series("right", pairs.right)
-    links = pl.DataFrame(pl.from_arrow(scored.edges)).with_columns(*(_name(side) for side in names))
-    strong = strong_links(links.to_arrow(compat_level=_OLDEST), rules)
+    records, weighed = scored.records, scored.weighed
     held = _numbered(DECISIONS.empty_table() if decisions is None else decisions, records.keys)
-    ends = [pl.Series("", strong[side]) for side in ("left", "right")]
-    ends += [pl.Series("", held[side]) for side in ("low", "high")]
-    linked = pl.concat(ends).cast(pl.String).unique().sort()
+    strong = np.flatnonzero((weighed.proven >= 0) | (weighed.probability >= rules.match_probability))
+    labels, asked = _doubtful(weighed.take(strong), held, records.size, rules)
+    links = strong[asked[weighed.pairs.left[strong]]]
+    names = (_name(pl.Series(name, getattr(weighed.pairs, name)[links])) for name in ("left", "right"))
+    edges = pl.DataFrame(pl.from_arrow(scored.edges.take(pa.array(links)))).with_columns(*names)
+    linked = _name(pl.Series("record", np.flatnonzero(asked)))
     traits = _traits(records, linked, [c.column for c in rules.contradictions])
-    found = resolve_clusters(linked.to_arrow(compat_level=_OLDEST), strong, traits, held, rules)
-    labels = np.arange(records.size, dtype=np.int32)
+    found = resolve_clusters(linked.to_arrow(compat_level=_OLDEST), edges.to_arrow(compat_level=_OLDEST), traits, held,
+                             rules)  # fmt: skip
     labels[_number(found.clusters["record"])] = _number(found.clusters["cluster"])
-    return labels, _named(found.refused, records.keys)
+    return labels.astype(np.int32), _named(found.refused, records.keys)
+
+
+def _doubtful(strong: Weighed, held: pa.Table, size: int, rules: GuardRules) -> tuple[np.ndarray, np.ndarray]:
+    """The first record that each is connected to, and the records (bool) of whose clusters the guard might split one.
+
+    Two records and one link, which weighed all that they differ in, are one person unless somebody decided otherwise.
+    """
+    low, high = _number(held["low"]), _number(held["high"])
+    together = pl.Series("", pl.from_arrow(held["kind"])).eq(TOGETHER).to_numpy()
+    left, right = (np.concatenate(ends) for ends in ((strong.pairs.left, low[together]),
+                                                     (strong.pairs.right, high[together])))  # fmt: skip
+    labels = label_components(left, right, size)
+    doubtful = np.bincount(labels, minlength=size) > 2
+    doubtful[labels[low]] = doubtful[labels[high]] = True
+    odds = strong.probability / np.maximum(1 - strong.probability, 1e-15)
+    weak = (strong.proven < 0) & (np.log2(odds) < rules.least_bits + 1e-6)
+    doubtful[labels[strong.pairs.left[weak]]] = True
+    return labels, doubtful[labels]
 
 
 def _name(numbers: pl.Series) -> pl.Series:
