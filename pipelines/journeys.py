@@ -129,6 +129,7 @@ def run_journeys(
     sources = open_sources(location, TARGETS, maps, format, out, out_path, rejects)
     with open_refusals(rejects) as refusals:
         _tell(buckets_of_files(sources, refusals), question, out_path, out)
+    out.facts["rejected"] = refusals.counts
     say_rejected(refusals.counts, rejects, out)
     out.close()
 
