@@ -114,6 +114,13 @@ class Encoded:
         """A code for each record's given name and surname."""
         return joined([self.column("given_name").codes, self.column("surname").codes])
 
+    @cached_property
+    def namesakes(self) -> tuple[np.ndarray, int]:
+        """For each record how many have its full name, 0 where it has none; and how many have one."""
+        pair = self.full_names
+        counts = np.bincount(pair[pair >= 0], minlength=1)
+        return np.where(pair >= 0, counts[pair], 0), int(counts.sum())
+
     def only(self, rows: np.ndarray) -> Encoded:
         """The records with the values of those that `rows` (bool) names; how frequent values are stays known."""
         codes = {name: np.where(rows, column.codes, NONE) for name, column in self.columns.items()}

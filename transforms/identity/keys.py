@@ -9,6 +9,9 @@ import polars as pl
 
 from transforms.identity.encode import NONE, Column, Encoded, joined
 from transforms.identity.fold import sound
+from transforms.silver.keys import column_hashes
+
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
 def block_key(records: Encoded, name: str) -> np.ndarray:
@@ -16,6 +19,20 @@ def block_key(records: Encoded, name: str) -> np.ndarray:
     if name == "names":
         return _names(records)
     return _column(records, name).codes.astype(np.int64)
+
+
+def block_hash(records: Encoded, name: str) -> np.ndarray:
+    """A number (uint64) for each record: the same for records with one `block_key`, wherever they are; 0 for none."""
+    if name == "names":
+        given, surname = _hashed(records.column("given_name")), _hashed(records.column("surname"))
+        pair = np.minimum(given, surname) * _MULTIPLIER + np.maximum(given, surname)
+        return np.where((given > 0) & (surname > 0), pair, _hashed(_whole_names(records)))
+    return _hashed(_column(records, name))
+
+
+def _hashed(column: Column) -> np.ndarray:
+    hashes = column_hashes(column.values.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    return np.append(np.maximum(hashes, 1), np.uint64(0))[column.codes]
 
 
 def _column(records: Encoded, name: str) -> Column:

@@ -6,7 +6,7 @@ yesterday and what is new, and the model is the same whether records come at onc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,40 +87,67 @@ def count_pairs(records: Encoded, within: bool = True) -> float:
     return max(1.0, fresh * (size - fresh) + (fresh * (fresh - 1) / 2 if within else 0.0))
 
 
+@dataclass(frozen=True)
+class Population:
+    """What of all records a model depends on.
+
+    Attributes:
+      pairs: how many pairs there are (`count_pairs`).
+      same: column -> the probability that two random records with a value in it have the same one.
+      namesakes: the share of pairs with one full name among records that have one.
+    """
+
+    records: int
+    pairs: float
+    same: Mapping[str, float]
+    namesakes: float
+
+    @staticmethod
+    def of(records: Encoded, within: bool = True) -> Population:
+        same = {name: chance_of_same(column.counts, column.total) for name, column in records.columns.items()}
+        counts, total = records.namesakes
+        shared = float((counts[counts > 0] - 1.0).sum()) / max(1.0, total * (total - 1.0))
+        return Population(records.size, count_pairs(records, within), same, shared)
+
+
+def chance_of_same(counts: np.ndarray, total: int) -> float:
+    """The probability that two of `total` random records have one value, of how many records have each."""
+    many = counts.astype(float)
+    return float((many * (many - 1)).sum() / max(1.0, total * (total - 1.0)))
+
+
 def train_model(
     records: Encoded, comparisons: tuple[Comparison, ...], sample: Sample, within: bool = True
 ) -> LinkModel:
     """The model of these records."""
     patterns, counts = np.unique(sample.candidates.patterns, return_counts=True)
-    chance = _chance(records, comparisons, sample.strangers.patterns)
+    everybody = Population.of(records, within)
+    return fit_model(everybody, comparisons, patterns, counts * float(sample.every), sample.strangers.patterns)
+
+
+def fit_model(
+    everybody: Population, comparisons: tuple[Comparison, ...], patterns: np.ndarray, counts: np.ndarray,
+    strangers: np.ndarray,
+) -> LinkModel:  # fmt: skip
+    """The model of a population of which `counts` candidate pairs have each of these patterns (`compare.pack`).
+
+    Args:
+      strangers: the patterns of random pairs.
+    """
+    chance = _chance(everybody, comparisons, strangers)
     rows = unpack(patterns, comparisons)
-    pairs, namesakes = count_pairs(records, within), _namesakes(records)
-    return learn_model(comparisons, rows, counts * float(sample.every), chance, pairs, records.size, namesakes)
+    return learn_model(comparisons, rows, counts, chance, everybody.pairs, everybody.records, everybody.namesakes)
 
 
-def _namesakes(records: Encoded) -> float:
-    """The share of pairs with one full name among records that have one."""
-    pair = records.full_names
-    counts = np.bincount(pair[pair >= 0], minlength=1).astype(float)
-    return float((counts * (counts - 1)).sum() / max(1.0, counts.sum() * (counts.sum() - 1)))
-
-
-def _chance(records: Encoded, comparisons: tuple[Comparison, ...], patterns: np.ndarray) -> dict[str, np.ndarray]:
+def _chance(everybody: Population, comparisons: tuple[Comparison, ...], patterns: np.ndarray) -> dict[str, np.ndarray]:
     """How often random pairs are on each level; for equal values it is counted, not sampled."""
     found, levels = {}, unpack(patterns, comparisons)
     for k, c in enumerate(comparisons):
         counts = np.bincount(levels[:, k], minlength=len(KINDS[c.kind].names)).astype(float)[1:]
         shares = counts / max(1.0, counts.sum())
         if c.kind != "area":
-            exact = _chance_of_same(records, c)
+            exact = everybody.same.get(c.fields[0], 0.0)
             shares[:-1] *= (1 - exact) / max(1e-12, shares[:-1].sum()) if shares[:-1].sum() else 0
             shares[-1] = exact
         found[c.name] = np.append(1.0, shares)
     return found
-
-
-def _chance_of_same(records: Encoded, comparison: Comparison) -> float:
-    """The probability that two random records with a value have the same one."""
-    column = records.column(comparison.fields[0])
-    counts, total = column.counts.astype(float), column.total
-    return float((counts * (counts - 1)).sum() / max(1.0, total * (total - 1)))

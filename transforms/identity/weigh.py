@@ -105,14 +105,14 @@ def _name_shares(records: Encoded, comparisons: tuple[Comparison, ...]) -> tuple
     names = [c.name for c in comparisons]
     if not {"given_name", "surname"} <= set(names):
         return None
-    given, surname, pair = records.column("given_name"), records.column("surname"), records.full_names
-    counts = np.bincount(pair[pair >= 0], minlength=1)
-    together = counts[pair] / (counts.sum() + PRIOR_STRANGERS)
+    given, surname = records.column("given_name"), records.column("surname")
+    counts, total = records.namesakes
+    together = counts / (total + PRIOR_STRANGERS)
     apart = (
         _frequency(given.counts, given.total, KINDS["given_name"].chance[-1])[given.codes]
         * _frequency(surname.counts, surname.total, KINDS["surname"].chance[-1])[surname.codes]
     )
-    excess = np.where(pair >= 0, np.log(np.maximum(1.0, together / apart)), 0.0)
+    excess = np.where(counts > 0, np.log(np.maximum(1.0, together / apart)), 0.0)
     return names.index("given_name"), names.index("surname"), excess
 
 
