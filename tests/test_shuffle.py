@@ -12,7 +12,7 @@ from apache_beam.testing.util import assert_that
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.shuffle import GroupBatches, bucket_of, split_buckets, tables_of
+from transforms.shuffle import GroupBatches, bucket_of, spill_folder, split_buckets, tables_of
 
 texts = st.lists(st.none() | st.text(max_size=5), max_size=30)
 
@@ -92,3 +92,11 @@ def test_more_buckets_than_files_may_be_open(tmp_path):
             assert_that(grouped | beam.MapTuple(lambda bucket, parts: (bucket, list(parts))), check)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_workers_that_share_no_disk_spill_nowhere():
+    with spill_folder(False) as nowhere:
+        assert nowhere is None
+    with spill_folder(True) as folder:
+        assert os.path.isdir(folder)
+    assert not os.path.exists(folder)

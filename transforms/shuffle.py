@@ -6,6 +6,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -160,6 +161,6 @@ def _load(path: str) -> pa.Table:
     return pa.concat_tables(tables, promote_options="default")
 
 
-def spill_folder(runs_in_process: bool) -> tempfile.TemporaryDirectory | None:
+def spill_folder(runs_in_process: bool) -> AbstractContextManager[str | None]:
     """A folder to spill to that goes away with its context, or None where workers do not share a disk."""
-    return tempfile.TemporaryDirectory(prefix="c360-spill-") if runs_in_process else None
+    return tempfile.TemporaryDirectory(prefix="c360-spill-") if runs_in_process else nullcontext()
