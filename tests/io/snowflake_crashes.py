@@ -1,9 +1,9 @@
 """Loads into Snowflake that are killed behind any statement, or run at once: nothing lost, nothing twice.
 
-Not collected by itself yet: no run of this file came to its end on the crowded machine it was written on (that of two
-loads at once ran out of its two minutes, which are ten now). Run it by `pytest -n 0 tests/io/snowflake_crashes.py`;
-when it passes, give it a name that pytest collects. After a kill within the transaction the next load waits for a
-second: then the stand-in rolls the dead session back (`IDLE_SECONDS`).
+Not collected by itself yet: no run of this file came to its end on the crowded machine it was written on (its
+processes were forks, which hung in the connector; they are spawned now). Run it by
+`pytest -n 0 tests/io/snowflake_crashes.py`; when it passes, give it a name that pytest collects. After a kill within
+the transaction the next load waits for a second: then the stand-in rolls the dead session back (`IDLE_SECONDS`).
 """
 
 import re
