@@ -20,6 +20,7 @@ WIRING = {
     "transforms/sessions/stream.py",
     "transforms/identity/connect.py",
     "transforms/identity/follow.py",
+    "transforms/identity/match.py",
     "transforms/identity/resolve.py",
     "transforms/silver/refine.py",
     "transforms/gold/assemble.py",
