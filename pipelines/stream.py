@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import apache_beam as beam
 
 from pipelines.config import Lake, Run
+from pipelines.hub_owner import check_hub_owners, keep_hub_owners
 from pipelines.notes import RunNote
 from pipelines.registry import registered
 from pipelines.session_gap import check_gap, keep_gap
@@ -61,9 +62,10 @@ def own(config: StreamConfig, run: Run) -> dict[str, StreamWrite]:
     """Takes the stream's tables over, so that an older writer is fenced: table name, or REJECTED -> how to write.
 
     Raises:
-      UserError: the lake's sessions are kept in another number of buckets, or cut by another gap; nothing is taken
-        over then.
+      UserError: the lake's sessions are kept in another number of buckets, or cut by another gap, or a stream of
+        another name brings one of the hubs; nothing is taken over then.
     """
+    check_hub_owners(config)
     _check_buckets(config)
     check_gap(Lake(config.lake), config.gap)
     lake, idle = Lake(config.lake), 1.0 if config.until_idle_seconds is not None else 20.0
@@ -93,10 +95,12 @@ def own(config: StreamConfig, run: Run) -> dict[str, StreamWrite]:
     if config.features:
         writes[_FEATURES] = StreamWrite(lake.realtime_features, REALTIME_FEATURES, config.name, arrived="")
     fix = {_SESSIONS: {_BUCKETS: config.session_buckets}}
-    return {
+    owned = {
         name: dataclasses.replace(w, epoch=take_over(w.uri, w.schema, w.partition_by, w.stream, fix=fix.get(name)))
         for name, w in writes.items()
     }
+    keep_hub_owners(config)
+    return owned
 
 
 def _check_buckets(config: StreamConfig) -> None:

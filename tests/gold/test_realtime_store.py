@@ -49,6 +49,7 @@ def test_a_person_has_what_was_added_however_little_is_in_memory(seed: int, most
 
 def test_merging_keeps_few_files_and_drops_what_cannot_count_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(realtime_store, "_SLICE", 150)
+    monkeypatch.setattr(realtime_store, "_BATCH", 250)
     limits = Limits(last_events=2, touches=5)
     rows = touches(5, 4_000, 40)
     store = TouchStore(50, limits)

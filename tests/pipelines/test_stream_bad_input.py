@@ -27,7 +27,7 @@ from transforms.sessions.fold import AHEAD, TOO_LATE
 from transforms.sessions.live import LIVE_SESSIONS, events_of
 from transforms.sessions.rules import SessionRules
 
-TABLE = "CUSTOMER_BEHAVIORAL_EVENTS"
+TABLE, OTHER = "CUSTOMER_BEHAVIORAL_EVENTS", "CUSTOMER_ENGAGEMENT_EVENTS"
 ONE_HUB = ("--hub", f"behavioral={TABLE}")
 
 
@@ -197,8 +197,19 @@ def test_another_number_of_session_buckets_is_refused_and_fences_nobody(tmp_path
         assert "\n" not in str(error.value)
     OwnerWatch((write.uri, write.stream, write.epoch) for write in first.values()).check()
     assert own(config, Run("stream")).keys() == first.keys()
-    other_stream = own(replace(config, session_buckets=8, name="others"), Run("stream"))
+    other_stream = own(replace(config, session_buckets=8, name="others", hubs={"elsewhere": (TABLE,)}), Run("stream"))
     assert other_stream.keys() == first.keys()
+
+
+def test_a_stream_of_another_name_does_not_bring_a_hub_again(tmp_path):
+    config = StreamConfig(str(tmp_path / "lake"), "", {"behavioral": (TABLE,), "engagement": (OTHER,)})
+    first = own(config, Run("stream"))
+    for hubs in (config.hubs, {"other": (TABLE,), "engagement": (OTHER,)}):
+        with pytest.raises(UserError, match=r"'events' brings (behavioral|engagement) into .*--name events"):
+            own(replace(config, name="others", hubs=hubs), Run("stream"))
+    OwnerWatch((write.uri, write.stream, write.epoch) for write in first.values()).check()
+    assert own(replace(config, name="others", hubs={"other": (TABLE,)}), Run("stream"))
+    assert own(config, Run("stream")).keys() == first.keys()
 
 
 @pytest.mark.slow

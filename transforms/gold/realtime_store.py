@@ -24,6 +24,7 @@ from transforms.gold.touches import TOUCHES
 _NOTHING = pl.DataFrame(pl.from_arrow(TOUCHES.empty_table()))
 _HASH = "_hash"
 _SLICE = 50_000  # touches that a merge has in memory at a time, several times over
+_BATCH = 250_000  # touches of a run that are searched at a time: of more but smaller batches each costs a search
 _FAN_IN = 4
 _CHUNKS = 64
 _PLAIN = pl.CompatLevel.oldest()
@@ -36,7 +37,7 @@ class TouchStore:
     bytes a touch; kept is what `fold` keeps.
 
     Args:
-      most: how many touches are in memory at most; while runs are merged, some 50,000 more.
+      most: how many touches are in memory at most; while runs are merged, some 250,000 more.
     """
 
     def __init__(self, most: int, limits: Limits) -> None:
@@ -62,8 +63,11 @@ class TouchStore:
             return recent
         hashes = np.unique(people.hash().to_numpy())
         found = [part for run in self._runs for part in run.find(hashes)]
-        older = [part.filter(pl.col("person_id").is_in(people.implode())) for part in found]  # hashes may collide
-        return pl.concat([recent, *older])
+        if not found:
+            return recent
+        older = pl.DataFrame(pl.from_arrow(pa.Table.from_batches(found))).drop(_HASH)
+        older = older.filter(pl.col("person_id").is_in(people.implode()))  # hashes may collide
+        return pl.concat([recent, older])
 
     def add(self, touches: pl.DataFrame) -> None:
         """Takes up touches; those that are there already count once."""
@@ -117,7 +121,7 @@ class _Run:
         hashes = tuple(batch.column(_HASH).to_numpy() for batch in batches)
         return _Run(level, sum(len(part) for part in hashes), hashes, batches)
 
-    def find(self, wanted: np.ndarray) -> Iterator[pl.DataFrame]:
+    def find(self, wanted: np.ndarray) -> Iterator[pa.RecordBatch]:
         """The rows of some hashes, which are sorted and differ."""
         for hashes, batch in zip(self.hashes, self.batches, strict=True):
             mine = wanted[np.searchsorted(wanted, hashes[0]) : np.searchsorted(wanted, hashes[-1], "right")]
@@ -125,7 +129,7 @@ class _Run:
             count = high - low
             if count.any():
                 places = np.repeat(low - np.cumsum(count) + count, count) + np.arange(count.sum())
-                yield pl.DataFrame(pl.from_arrow(batch.take(pa.array(places)))).drop(_HASH)
+                yield batch.take(pa.array(places))
 
     def between(self, low: int, high: int) -> pl.DataFrame:
         """The rows whose hash is from `low` to before `high`."""
@@ -152,4 +156,16 @@ def _merged(runs: Sequence[_Run], limits: Limits) -> _Run:
             if rows.height:
                 yield _hashed(fold(_NOTHING, rows, limits))
 
-    return _Run.of(parts(), runs[0].level + 1)
+    return _Run.of(_batched(parts()), runs[0].level + 1)
+
+
+def _batched(parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Parts that follow each other, some as one."""
+    some: list[pl.DataFrame] = []
+    for part in parts:
+        some.append(part)
+        if sum(one.height for one in some) >= _BATCH:
+            yield pl.concat(some)
+            some = []
+    if some:
+        yield pl.concat(some)

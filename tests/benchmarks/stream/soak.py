@@ -1,8 +1,8 @@
 """A stream at a steady rate for long: nothing of it may grow.
 
-The first sixth of the run is its warm-up and is not judged: caches fill, all visitors are seen once, tables reach the
-size at which they are merged. What follows is judged by its slope (`growth_an_hour`) where it is half an hour or more;
-in less, the noise of one minute is as large as the bounds.
+The first sixth of the run is its warm-up and is not judged: caches fill, of all visitors there is as much as is kept,
+tables reach the size at which they are merged. What follows is judged by its slope (`growth_an_hour`) where it is half
+an hour or more; in less, the noise of one minute is as large as the bounds.
 
 Bounds, of growth an hour relative to the median, or what is so little that noise is more:
 - memory, 5 % or 5 MB: a process with twice its memory lives for a day, and what it restarts into is the same state.
