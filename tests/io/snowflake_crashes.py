@@ -1,4 +1,4 @@
-"""Loads into Snowflake that are killed behind any statement, or run at once: nothing lost, nothing twice.
+"""Loads into Snowflake that are killed behind any statement: nothing lost, nothing twice.
 
 Not collected by itself yet: no run of this file came to its end on the crowded machine it was written on (its
 processes were forks, which hung in the connector; they are spawned now). Run it by
@@ -9,13 +9,12 @@ the transaction the next load waits for a second: then the stand-in rolls the de
 import re
 import signal
 from datetime import timedelta
-from decimal import Decimal
 
 import pytest
 
-from tests.warehouse.small_lake import DAY, NEXT_DAY, customer, event, fill, transaction, write
+from tests.warehouse.small_lake import DAY, NEXT_DAY, customer, fill, write
 from tests.warehouse.snowflake_account import StandIn, contents
-from tests.warehouse.snowflake_loader import at_once, killed_behind, statements_of
+from tests.warehouse.snowflake_loader import killed_behind, statements_of
 from transforms.io.duckdb import DuckDb
 from transforms.warehouse.targets import targets
 
@@ -70,26 +69,3 @@ def test_kill_9_behind_any_statement_leaves_all_or_nothing(snowflake_account, tm
         assert {table.status for table in warehouse.load(str(lake), day)} == {"loaded", "unchanged"}
         assert contents(warehouse, NAMES) == after
         assert [table for table in warehouse.check(str(lake)) if not table.good] == []
-
-
-def test_of_loads_at_once_each_table_is_loaded_by_one(snowflake_account, tmp_path):
-    lake, environment = fill(tmp_path / "lake"), snowflake_account.environment
-    with StandIn() as warehouse, DuckDb(str(tmp_path / "w.duckdb")) as embedded:
-        warehouse.init()
-        embedded.init()
-        for number in range(3):
-            day = DAY + timedelta(days=number)
-            write(lake, "CUSTOMERS", [customer(n, LOYALTY_TIER=TIERS[number]) for n in range(3)])
-            write(lake, "TRANSACTIONS", [transaction(n, TAX_AMOUNT=Decimal(number)) for n in range(number, number + 6)])
-            write(lake, "BEHAVIORAL", [event(n) for n in range(12 + number)])
-            first, second = at_once(environment, lake, day, tmp_path)
-            changed = {name for name in first if "loaded" in (first[name], second[name])}
-            assert changed == set(NAMES) if number == 0 else "CUSTOMER_360.DIM_CUSTOMER" in changed
-            assert all({first[name], second[name]} == {"loaded", "unchanged"} for name in changed)
-            embedded.load(str(lake), day)
-            assert contents(warehouse, NAMES) == contents(embedded, NAMES)
-        doubled = "SELECT COUNT(*) FROM (SELECT 1 FROM OPS.LOAD_LEDGER GROUP BY TARGET, SEQUENCE HAVING COUNT(*) > 1)"
-        assert warehouse.run(f"{doubled} AS d") == [(0,)]
-        assert [table for table in warehouse.check(str(lake)) if not table.good] == []
-        left = "SELECT COUNT(*) FROM INFORMATION_SCHEMA.SCHEMATA WHERE SCHEMA_NAME LIKE 'LOAD_%'"
-        assert warehouse.run(left) == [(1,)]  # the one that `check` has just used
