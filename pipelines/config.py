@@ -20,7 +20,9 @@ GOLD = (
 OFFERED = ("recommendations",)  # gold that the command recommend makes
 SILVER = ("sessions", "live_sessions", "persons", "identity_map", "identity_events", "visitors")
 IDENTITY = ("identity_decisions", "identity_links", "identity_records", "identity_models")
-OPS = ("rejects", "late", "runs", "days", "schemas", "profiles", "drift", "outliers", "reconciled_sessions", *IDENTITY)
+MATCHED = ("matched_edges", "matched_places", "matched_refused", "matched_model")  # by the workers of an engine
+OPS = ("rejects", "late", "runs", "days", "schemas", "profiles", "drift", "outliers", "reconciled_sessions",
+       *IDENTITY, *MATCHED)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,22 @@ class Lake:
     @property
     def identity_decisions(self) -> str:
         return join(self.uri, "ops", "identity_decisions")
+
+    @property
+    def matched_edges(self) -> str:
+        return join(self.uri, "ops", "matched_edges")
+
+    @property
+    def matched_places(self) -> str:
+        return join(self.uri, "ops", "matched_places")
+
+    @property
+    def matched_refused(self) -> str:
+        return join(self.uri, "ops", "matched_refused")
+
+    @property
+    def matched_model(self) -> str:
+        return join(self.uri, "ops", "matched_model")
 
     @property
     def realtime_features(self) -> str:

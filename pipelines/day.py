@@ -85,8 +85,8 @@ def steps(day: Day, at: datetime, times: tuple[datetime, ...]) -> list[Step]:
     lake, engine = Lake(day.lake), day.engine
 
     def identity() -> str:
-        found = resolve_lake(lake, Run("resolve", at))
-        visitors = stitch(lake, Run("resolve", at))
+        found = resolve_lake(lake, Run("resolve", at), engine=engine)
+        visitors = stitch(lake, Run("resolve", at), engine)
         told = f"{counted(found.records, 'record')} are {counted(found.persons, 'person')}" if found else "nothing new"
         return f"{told}, {counted(visitors.counts.accepted, 'visitor')}" if visitors else told
 

@@ -16,16 +16,18 @@ import pyarrow.compute as pc
 
 from pipelines.config import Lake, Run
 from pipelines.explain import verdict_of
+from pipelines.matching import match
 from pipelines.notes import RunNote, made_from
+from pipelines.options import Engine
 from pipelines.runs import record_commits
-from pipelines.scoring import Scoring, latest_model, remember, score
+from pipelines.scoring import Scoring, latest_model, matched_by, remember, score
 from transforms.contracts import CONTRACTS
 from transforms.counts import Counts
 from transforms.errors import UsageError, UserError
 from transforms.identity.customers import GOLDEN_TYPES, READ, SAID, customer_key, customer_records
 from transforms.identity.decisions import DECISIONS, decisions_in_force
 from transforms.identity.fields import RECORD_KEY
-from transforms.identity.guard import GuardRules
+from transforms.identity.guard import GuardRules, Refined
 from transforms.identity.persons import IDENTITY_EVENTS, IDENTITY_MAP, map_of, touched_persons
 from transforms.identity.resolution import Resolution, resolve_records
 from transforms.identity.rules import IdentityRules
@@ -72,8 +74,12 @@ def resolve_lake(
     decided: Sequence[tuple[str, Pair]] = (),
     rebuild: bool = False,
     rules: IdentityRules = IdentityRules(),
+    engine: Engine = Engine(),
 ) -> LakeResolved | None:
     """Brings the identity tables up to silver's customers and the decisions; None where they are already.
+
+    In this process only what is new is compared. The workers of another engine compare and cluster everybody, so that
+    pairs, and the memory to find them, are theirs.
 
     Args:
       decided: decisions (kind, two CUSTOMER_IDs) to be kept from now on.
@@ -87,9 +93,14 @@ def resolve_lake(
     inputs = _inputs(lake)
     if not rebuild and made_from(lake.identity_map) == inputs:
         return None
-    scoring = score(lake, records, rules, rebuild)
+    clusters = None
+    if engine.in_process:
+        scoring = score(lake, records, rules, rebuild)
+    else:
+        matched = match(lake, run, engine, inputs, _read(lake.identity_decisions, DECISIONS), rules)
+        scoring, clusters = matched_by(matched.edges, matched.model, records), matched.refined
     history = _read(lake.identity_events, IDENTITY_EVENTS)
-    found = resolve(lake, run, records, scoring.edges, history, rules)
+    found = resolve(lake, run, records, scoring.edges, history, rules, clusters)
     _write(lake, run, inputs, records, scoring, found, rules)
     record_commits(lake)
     kinds = pl.Series(found.events["kind"]).value_counts().rows()
@@ -137,9 +148,10 @@ def read_records(lake: Lake) -> pa.Table:
 
 
 def resolve(
-    lake: Lake, run: Run, records: pa.Table, edges: pa.Table, history: pa.Table, rules: IdentityRules
-) -> Resolution:
-    """The persons of the records, after those of the history."""
+    lake: Lake, run: Run, records: pa.Table, edges: pa.Table, history: pa.Table, rules: IdentityRules,
+    clusters: Refined | None = None,
+) -> Resolution:  # fmt: skip
+    """The persons of the records, after those of the history; `clusters`: where they are known already."""
     previous = map_of(history)
     latest = pc.max(history["at"]).as_py()
     if latest is not None and latest >= run.started_at:
@@ -159,6 +171,7 @@ def resolve(
         history=history,
         rules=GuardRules(match_probability=rules.match_probability),
         run_id=run.run_id,
+        clustered=clusters,
     )
 
 

@@ -29,6 +29,7 @@ def run_resolve_lake(
     explain: Pair | None,
     rebuild: bool,
     look_back: str,
+    engine: Engine,
     as_json: bool,
 ) -> None:
     """The command `resolve` on the lake."""
@@ -36,7 +37,7 @@ def run_resolve_lake(
     rules = StitchRules(look_back_seconds=parse_seconds(look_back)) if look_back else None
     start = perf_counter()
     with out.working("finding who is who"):
-        done, visitors = find_persons(Lake(lake), run, decided=decided, rebuild=rebuild, rules=rules)
+        done, visitors = find_persons(Lake(lake), run, engine, decided, rebuild=rebuild, rules=rules)
     _say(done, perf_counter() - start, out)
     if visitors is not None:
         out.say(f"visitors: {counted(visitors.counts.accepted, 'row')}", visitors=visitors.counts.accepted)
@@ -63,7 +64,7 @@ def find_persons(
     rules: StitchRules | None = None,
 ) -> tuple[LakeResolved | None, TableRun | None]:
     """Brings the persons of the lake, and then its visitors, up to silver; `rules` as in `stitch`."""
-    done = resolve_lake(lake, run, decided, rebuild)
+    done = resolve_lake(lake, run, decided, rebuild, engine=engine)
     return done, stitch(lake, run, engine, rules)
 
 

@@ -30,11 +30,11 @@ _OLDEST = pl.CompatLevel.oldest()
 
 @dataclass(frozen=True)
 class Scoring:
-    """`edges`: EDGES of all records now; `scored`: what was compared in this run; `learned`: whether a model was."""
+    """`edges`: EDGES of all records now; `scored`: what was compared in this process; `learned`: the model that was."""
 
     edges: pa.Table
     scored: ScoredPairs | None
-    learned: bool
+    learned: LinkModel | None
     content: pa.Table
 
     @property
@@ -52,23 +52,28 @@ def score(lake: Lake, records: pa.Table, rules: IdentityRules, rebuild: bool = F
     links = open_table(lake.identity_links)
     if model is None or links is None or open_table(lake.identity_records) is None:
         scored = score_pairs(records, rules)
-        return Scoring(scored.edges, scored, True, seen)
+        return Scoring(scored.edges, scored, scored.model, seen)
     before = pl.DataFrame(read_table(lake.identity_records))
     same = pl.DataFrame(pl.from_arrow(seen)).join(before, on=SEEN.names)[RECORD_KEY]
     kept = pl.DataFrame(read_table(lake.identity_links, columns=EDGES.names))
     kept = kept.filter(pl.col("left").is_in(same.implode()) & pl.col("right").is_in(same.implode()))
     known = pl.Series(records[RECORD_KEY]).is_in(same.implode())
     if known.all():
-        return Scoring(_edges([kept]), None, False, seen)
+        return Scoring(_edges([kept]), None, None, seen)
     new, old = (records.filter(pa.array((~known).to_list())), records.filter(pa.array(known.to_list())))
     scored = score_pairs(new, rules, model=model, against=old if old.num_rows else None)
-    return Scoring(_edges([kept, pl.DataFrame(pl.from_arrow(scored.edges))]), scored, False, seen)
+    return Scoring(_edges([kept, pl.DataFrame(pl.from_arrow(scored.edges))]), scored, None, seen)
+
+
+def matched_by(edges: pa.Table, model: LinkModel, records: pa.Table) -> Scoring:
+    """What the workers of an engine scored."""
+    return Scoring(_edges([pl.DataFrame(pl.from_arrow(edges))]), None, model, _content(records))
 
 
 def remember(lake: Lake, run: Run, scoring: Scoring, rules: IdentityRules) -> None:
     """Keeps which records were compared, and the model if it is new. The links are kept before."""
-    if scoring.learned and scoring.scored is not None:
-        row = {"model": scoring.scored.model.to_json(), "rules": repr(rules), "records": scoring.content.num_rows,
+    if scoring.learned is not None:
+        row = {"model": scoring.learned.to_json(), "rules": repr(rules), "records": scoring.content.num_rows,
                "learned_at": run.started_at}  # fmt: skip
         append_rows(lake.identity_models, pa.Table.from_pylist([row], schema=MODELS))
     amend_rows(lake.identity_records, scoring.content)

@@ -177,8 +177,9 @@ def clv(
     run_clv(transactions, out, map or [], holdout, model, as_of, rejects, format, json)
 
 
-@app.command()
+@app.command(context_settings=BEAM)
 def resolve(
+    context: typer.Context,
     records: Annotated[
         list[str] | None, typer.Option("--records", help="a file, a folder or a glob: CSV, JSON lines, Parquet, .gz")
     ] = None,
@@ -225,13 +226,14 @@ def resolve(
         ),
     ] = "",
     run_time: RunTime = None,
+    runner: Runner = "",
     json: Json = False,
 ) -> None:
     """Finds which records are one person: in your own files (--records), else the customers of the lake."""
     from pipelines.resolve import run_resolve_lake, run_who
     from pipelines.resolve_files import FilesRequest, decided, run_resolve_files
 
-    asked = decided(apart, together, withdraw)
+    asked, engine = decided(apart, together, withdraw), engine_of(runner, context)
     if not records:
         only = {
             "--out": out,
@@ -246,7 +248,9 @@ def resolve(
             raise UsageError(f"{used[0]} is for own files", remedy="give them with --records FILE")
         if who is not None or on is not None:
             return run_who(lake, who, on, json)
-        return run_resolve_lake(lake, run_of("resolve", run_time), asked, explain, rebuild, look_back, json)
+        return run_resolve_lake(lake, run_of("resolve", run_time), asked, explain, rebuild, look_back, engine, json)
+    if runner:
+        raise UsageError("--runner is for the customers of a lake", remedy="leave it out with --records")
     request = FilesRequest(
         tuple(records), tuple(map or []), out, pairs, rejects, explain, asked, decisions, format, not link, state=state
     )

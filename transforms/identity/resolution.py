@@ -8,7 +8,7 @@ from datetime import datetime
 import polars as pl
 import pyarrow as pa
 
-from transforms.identity.guard import GuardRules, resolve_clusters, strong_links
+from transforms.identity.guard import GuardRules, Refined, resolve_clusters, strong_links
 from transforms.identity.persons import assign_persons
 from transforms.identity.reasons import add_evidence
 
@@ -40,6 +40,7 @@ def resolve_records(
     history: pa.Table | None = None,
     rules: GuardRules = GuardRules(),
     run_id: str | None = None,
+    clustered: Refined | None = None,
 ) -> Resolution:
     """Gives each record its person.
 
@@ -48,8 +49,9 @@ def resolve_records(
       links: scored pairs of records (`guard.LINKS_SCHEMA`).
       decisions, previous, history: DECISIONS, IDENTITY_MAP and IDENTITY_EVENTS so far.
       at: the moment of this run, later than all of `previous`.
+      clustered: what `resolve_clusters` gives for these, where it is known already.
     """
-    clusters, refused = resolve_clusters(records["record"], links, records, decisions, rules)
+    clusters, refused = clustered or resolve_clusters(records["record"], links, records, decisions, rules)
     if "first_seen" in records.column_names:
         seen = pl.DataFrame(pl.from_arrow(records.select(["record", "first_seen"])))
         clusters = pl.DataFrame(pl.from_arrow(clusters)).join(seen, on="record").to_arrow(compat_level=_OLDEST)
