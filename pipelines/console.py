@@ -6,7 +6,7 @@ import json
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,7 +39,7 @@ class Output:
         if not self.as_json:
             self._out.print(Text(line))  # data is no markup
 
-    def table(self, name: str, rows: list[Mapping[str, Any]]) -> None:
+    def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         self.facts[name] = rows
         if self.as_json or not rows:
             return

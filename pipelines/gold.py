@@ -272,7 +272,9 @@ def worth_of(lake: Lake, planned: GoldPlan) -> Worth | None:
     persons = PersonMap(lake.identity_map, planned.identities)
     batches = read_batches(uri, version=version, columns=INPUTS_OF_WORTH)
     keyed = (persons.key(pa.Table.from_batches([batch])) for batch in batches)
-    orders = orders_to_fit(keyed, open_table(uri, version).count(), planned.as_of)
+    stored = open_table(uri, version)
+    assert stored is not None  # it was planned by its version
+    orders = orders_to_fit(keyed, stored.count(), planned.as_of)
     return None if orders is None else fit_worth(orders)
 
 

@@ -56,7 +56,12 @@ def judge_read(read: Read, wish: Wish, repeats: bool, out: Output, segments: Map
         source.name: lists_of(source.fit(split.train), repeats) for source in baselines(repeats)
     }
     said: list[str] = []
-    chain = new_chain(read, wish, repeats, lambda line: (said.append(line), out.say(line))[1]).fit(split.train)
+
+    def say(line: str) -> None:
+        said.append(line)
+        out.say(line)
+
+    chain = new_chain(read, wish, repeats, say).fit(split.train)
     models["chain"] = lambda histories, k: chain.recommend(histories, k)[0]
     portrait = portray(models, split, wish.k, segments)
     return Judged(portrait, wish.evaluate, said, chain.curves, examples(chain, split, read.words, wish.k))

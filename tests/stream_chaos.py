@@ -143,11 +143,10 @@ class Chaos:
         sender = threading.Thread(target=self._send, daemon=True)
         sender.start()
         try:
-            for number in range(self._plan.kills):
+            for number, what in enumerate(self._kinds()):
                 self._await_commit()
                 self._fault(self._random.choice(FAULTS))
                 time.sleep(self._random.uniform(0, 0.6))
-                what = KILLS[number % len(KILLS)]
                 self._say(f"{time.monotonic() - self._begun:6.1f} s  {number + 1:3d} {what}")
                 getattr(self, f"_kill_{what}")()
                 self.outcome.done[what] += 1
@@ -157,6 +156,12 @@ class Chaos:
         assert not sender.is_alive(), "the sender does not come to its end"
         assert self._failed is None, self._failed
         self._drain()
+
+    def _kinds(self) -> list[str]:
+        """What is killed each time: at random, but of six kills each of KILLS is one."""
+        rounds = -(-self._plan.kills // len(KILLS))
+        drawn = [what for _ in range(rounds) for what in self._random.sample(KILLS, len(KILLS))]
+        return drawn[: self._plan.kills]
 
     def _send(self) -> None:
         """Sends until it is over; each batch again and again until the hub acknowledges it."""

@@ -131,7 +131,7 @@ class Servable(tf.Module):
 
     def _answer(self, asked: Asked, wishes: Wishes | None) -> dict[str, tf.Tensor]:
         pool = self._pool(asked, wishes)
-        if self.ranker is None:
+        if self.ranker is None or self.chance is None:
             return self._told(asked, pool, pool.fused, self.rules.pick(pool.items, pool.fused, wishes, self.k))
         scores = self.ranker(pool.features)
         shares = tf.nn.log_softmax(tf.where(pool.items >= 0, scores, float(NEVER)), 1)
