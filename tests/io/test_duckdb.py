@@ -343,7 +343,9 @@ def test_migrations_are_applied_once_and_never_changed(tmp_path, lake):
     with DuckDb(str(tmp_path / "m.duckdb")) as warehouse:
         with pytest.raises(UserError, match="run `warehouse init`"):
             warehouse.load(str(lake), DAY)
-        assert len(warehouse.init()) == 6
+        assert warehouse.init() == sorted(
+            path.name for path in (Path(__file__).parents[2] / "templates/snowflake").glob("V*.sql")
+        )
         assert warehouse.init() == []
         comment = "SELECT comment FROM duckdb_columns() WHERE column_name = 'PAGE_VIEWS'"
         assert rows(warehouse, comment) == [{"comment": "Pages viewed"}]
