@@ -169,11 +169,11 @@ class Live:
             self.gauges.set(name, value)
 
     def finish(self) -> None:
-        """Looks a last time, at the hubs too, shows the last line, and lets go of the hubs."""
-        self._next_backlog = 0.0
+        """Looks a last time, at the hubs too, shows the last line if it ran at all, and lets go of the hubs."""
+        has_run, self._next_backlog = self._next_look > 0, 0.0
         self.look(time.monotonic())
-        if not self.quiet:
-            self._console.print(("\r" if self._console.is_terminal else "") + self.line() + " " * 10)
+        if has_run and not self.quiet:
+            self._console.print(f"\r{self.line():<120}" if self._console.is_terminal else self.line())
         self.close()
 
     def close(self) -> None:
